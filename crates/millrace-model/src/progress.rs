@@ -1,0 +1,85 @@
+//! How far a streaming table has come, as it is written to the `job_progress` topic.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// Where each record of a source went. The books balance when
+/// `records_in = records_counted + records_late + records_malformed + records_duplicate`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RecordCounts {
+    /// Records read, since the first start.
+    pub records_in: u64,
+    /// Records that reached the result, or that the statement's WHERE left out.
+    pub records_counted: u64,
+    /// Records set aside as late.
+    pub records_late: u64,
+    /// Records that break the contract.
+    pub records_malformed: u64,
+    /// Repeats dropped within the watermark.
+    pub records_duplicate: u64,
+}
+
+impl RecordCounts {
+    /// Adds the counts of another source or epoch.
+    pub fn add(&mut self, other: &RecordCounts) {
+        self.records_in += other.records_in;
+        self.records_counted += other.records_counted;
+        self.records_late += other.records_late;
+        self.records_malformed += other.records_malformed;
+        self.records_duplicate += other.records_duplicate;
+    }
+
+    /// Every record read is accounted for.
+    pub fn balances(&self) -> bool {
+        self.records_in == self.records_counted + self.records_late + self.records_malformed + self.records_duplicate
+    }
+}
+
+/// Position and counts in one partition of a source topic.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SourceProgress {
+    /// Source topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Next offset to read: what the consumer group has committed.
+    pub offset: i64,
+    /// End of the partition when this was written.
+    pub end_offset: Option<i64>,
+    /// Where its records went.
+    #[serde(flatten)]
+    pub counts: RecordCounts,
+}
+
+/// One row of `job_progress`; the fields are the contract's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TableProgress {
+    /// Streaming table, or `intake`.
+    pub table: String,
+    /// Job: the pipeline file.
+    pub job: String,
+    /// `embedded` or `spark`.
+    pub backend: String,
+    /// Epochs committed.
+    pub epoch: u64,
+    /// When this was written.
+    pub time: Timestamp,
+    /// Windows that end by then are final.
+    pub watermark: Option<Timestamp>,
+    /// `update`, `append` or `complete`.
+    pub output_mode: Option<String>,
+    /// Where the records of all sources went.
+    #[serde(flatten)]
+    pub counts: RecordCounts,
+    /// Result rows written, since the first start.
+    pub rows_out: u64,
+    /// Open groups in the state.
+    pub state_groups: u64,
+    /// Bytes of state, estimated.
+    pub state_bytes: u64,
+    /// Duration of the last epoch, from poll to commit.
+    pub epoch_micros: u64,
+    /// Position in each source partition.
+    pub sources: Vec<SourceProgress>,
+}
