@@ -23,7 +23,7 @@ fn data_type(column_type: &ColumnType) -> DataType {
         ColumnType::Integer => DataType::Int64,
         ColumnType::Number => DataType::Float64,
         ColumnType::Boolean => DataType::Boolean,
-        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         ColumnType::List(item) => DataType::List(Arc::new(Field::new("item", data_type(item), true))),
         ColumnType::Struct(columns) => DataType::Struct(fields(columns)),
         ColumnType::Map(value) => {
