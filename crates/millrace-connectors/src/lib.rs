@@ -1,1 +1,7 @@
-//! millrace-connectors
+//! Kafka in and out, the store and the lake: everything of Millrace that talks to something outside.
+#![warn(missing_docs)]
+
+pub mod store;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;

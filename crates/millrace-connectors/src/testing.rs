@@ -1,0 +1,162 @@
+//! For integration tests: a PostgreSQL 15 of one's own, in a temporary folder, on a Unix socket.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Where Debian's package `postgresql-15` puts the server.
+const BINARIES: &str = "/usr/lib/postgresql/15/bin";
+/// Longest wait for the server to accept connections, seconds.
+const START_SECONDS_MAX: u64 = 60;
+
+/// A running server. It stops, and its folder goes, when this is dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: tempfile::TempDir,
+    settings: Vec<String>,
+    owner: Option<(u32, u32)>,
+    server: Option<Child>,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts it, without fsync.
+    ///
+    /// # Errors
+    /// The server is not installed (the text says which package), or does not start.
+    pub fn start() -> Result<Self, String> {
+        Self::start_with(&["fsync=off"])
+    }
+
+    /// As [`start`](Self::start), with these settings of `postgresql.conf`.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with(settings: &[&str]) -> Result<Self, String> {
+        if !Path::new(BINARIES).join("postgres").exists() {
+            return Err(format!("{BINARIES}/postgres is missing; apt-get install postgresql-15"));
+        }
+        let folder = tempfile::Builder::new().prefix("millrace-pg-").tempdir().map_err(|e| e.to_string())?;
+        let owner = owner()?;
+        if let Some((user, group)) = owner {
+            chown(folder.path(), Some(user), Some(group)).map_err(|e| format!("chown of the data folder: {e}"))?;
+        }
+        let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        let mut postgres = Postgres { folder, settings, owner, server: None };
+        let made = postgres
+            .command("initdb")
+            .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", "-D"])
+            .arg(postgres.data())
+            .output()
+            .map_err(|e| format!("initdb: {e}"))?;
+        if !made.status.success() {
+            return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
+        }
+        postgres.resume()?;
+        Ok(postgres)
+    }
+
+    /// The URL of a database of this server.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@localhost/{database}?host={}", self.folder.path().display())
+    }
+
+    /// Makes an empty database and gives its URL.
+    ///
+    /// # Errors
+    /// What `createdb` says.
+    pub fn create_database(&self, name: &str) -> Result<String, String> {
+        let made = self
+            .command("createdb")
+            .args(["--username=postgres", name, "--host"])
+            .arg(self.folder.path())
+            .output()
+            .map_err(|e| format!("createdb: {e}"))?;
+        if made.status.success() {
+            return Ok(self.url(name));
+        }
+        Err(format!("createdb: {}", String::from_utf8_lossy(&made.stderr)))
+    }
+
+    /// Stops the server at once, as a crash would; its data stays for [`resume`](Self::resume).
+    pub fn stop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            // SIGQUIT, PostgreSQL's immediate shutdown: the server takes its children along, which SIGKILL would not.
+            let asked = Command::new("kill").args(["-QUIT", &server.id().to_string()]).status();
+            if !asked.is_ok_and(|status| status.success()) {
+                server.kill().ok();
+            }
+            server.wait().ok();
+        }
+    }
+
+    /// Starts the server on its data, after [`stop`](Self::stop).
+    ///
+    /// # Errors
+    /// It does not start; the text is its log.
+    pub fn resume(&mut self) -> Result<(), String> {
+        let mut command = self.command("postgres");
+        command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
+        // Through the socket only: no port to collide on, nothing to reach from outside.
+        command.args(["-c", "listen_addresses=", "-c", "max_connections=40"]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        let mut server = command.stderr(Stdio::piped()).spawn().map_err(|e| format!("postgres: {e}"))?;
+        let log = server.stderr.take().ok_or("postgres: its log is missing")?;
+        self.server = Some(server);
+        let (say, hear) = mpsc::channel();
+        // Reads the log to its end, so that the server never waits for a reader.
+        std::thread::spawn(move || {
+            for line in BufReader::new(log).lines().map_while(Result::ok) {
+                say.send(line).ok();
+            }
+        });
+        let mut lines = Vec::new();
+        while let Ok(line) = hear.recv_timeout(Duration::from_secs(START_SECONDS_MAX)) {
+            if line.contains("database system is ready to accept connections") {
+                return Ok(());
+            }
+            lines.push(line);
+        }
+        self.stop();
+        Err(format!("postgres does not start:\n{}", lines.join("\n")))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(Path::new(BINARIES).join(program));
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        if let Some((user, group)) = self.owner {
+            command.uid(user).gid(group);
+        }
+        command
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The server refuses to run as root: root runs it as the user the package made. `None`: as who we are.
+fn owner() -> Result<Option<(u32, u32)>, String> {
+    use std::os::unix::fs::MetadataExt;
+    let we = std::fs::metadata("/proc/self").map_err(|e| format!("/proc/self: {e}"))?.uid();
+    if we != 0 {
+        return Ok(None);
+    }
+    let users = std::fs::read_to_string("/etc/passwd").map_err(|e| format!("/etc/passwd: {e}"))?;
+    let ids = users.lines().find_map(|line| {
+        let mut fields = line.strip_prefix("postgres:")?.split(':').skip(1);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    });
+    ids.map(Some).ok_or_else(|| "user postgres is missing; apt-get install postgresql-15".into())
+}

@@ -1,0 +1,3 @@
+//! Integration tests, one binary. The slow suite (`--ignored`) starts Debian's PostgreSQL 15 itself.
+
+mod store;
