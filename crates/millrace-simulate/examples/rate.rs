@@ -1,0 +1,58 @@
+//! How fast the shop makes records, on one core: `cargo run --release -p millrace-simulate --example rate [rate] [minutes]`.
+
+use std::time::Instant;
+
+use millrace_model::Timestamp;
+use millrace_simulate::{Delivery, Shop, ShopSettings, Topic};
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let rate: f64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(20_000.0);
+    let minutes: i64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let start = Timestamp(1_795_000_000_000_000);
+    let opened = Instant::now();
+    let mut shop = Shop::new(ShopSettings::new(1, start, rate)).expect("default settings are in range");
+    println!("opened in {:?}", opened.elapsed());
+
+    let (mut out, mut bytes, mut busy) = (Vec::new(), 0, std::time::Duration::ZERO);
+    let mut counts = [0_u64; 4];
+    let mut deliveries = [0_u64; 5];
+    for second in 1..=minutes * 60 {
+        let began = Instant::now();
+        shop.advance(Timestamp(start.0 + second * 1_000_000), &mut out);
+        busy += began.elapsed();
+        for record in out.drain(..) {
+            bytes += record.value.len();
+            counts[record.topic as usize] += 1;
+            if record.topic != Topic::AnswerKey {
+                deliveries[match record.delivery {
+                    Delivery::Regular => 0,
+                    Delivery::OutOfOrder => 1,
+                    Delivery::Late => 2,
+                    Delivery::Duplicate => 3,
+                    Delivery::Malformed => 4,
+                }] += 1;
+            }
+        }
+        if second % 60 == 0 {
+            let sources: u64 = counts[..3].iter().sum();
+            println!(
+                "minute {:>3}: {:>9.1} source records/s of event time so far, {:?}",
+                second / 60,
+                sources as f64 / second as f64,
+                shop.load()
+            );
+        }
+    }
+    let records: u64 = counts.iter().sum();
+    for topic in Topic::ALL {
+        println!("{:>18} {:>12}", topic.name(), counts[topic as usize]);
+    }
+    println!("regular, out of order, late, duplicate, malformed: {deliveries:?}");
+    println!(
+        "{records} records, {} bytes each, {:.0} records/s, {:.0} MB/s",
+        bytes as u64 / records.max(1),
+        records as f64 / busy.as_secs_f64(),
+        bytes as f64 / 1e6 / busy.as_secs_f64()
+    );
+}
