@@ -1,7 +1,10 @@
 //! Kafka in and out, the store and the lake: everything of Millrace that talks to something outside.
 #![warn(missing_docs)]
 
+pub mod kafka;
 pub mod store;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
+
+mod retry;

@@ -1,0 +1,79 @@
+//! What librdkafka tells beside the records: its log and its errors go to `tracing`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError as NativeError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
+use rdkafka::statistics::Statistics;
+
+use super::KafkaError;
+
+/// The context of every client of this crate.
+#[derive(Clone, Debug, Default)]
+pub struct Context(Arc<Deliveries>);
+
+#[derive(Debug, Default)]
+struct Deliveries {
+    failed: AtomicU64,
+    first_error: Mutex<Option<KafkaError>>,
+}
+
+impl Context {
+    /// Records that the producer could not deliver, so far.
+    pub fn deliveries_failed(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
+    }
+
+    /// Why the first of them was not delivered.
+    pub fn first_delivery_error(&self) -> Option<KafkaError> {
+        self.0.first_error.lock().ok().and_then(|first| first.clone())
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+            | RDKafkaLogLevel::Warning => tracing::warn!(target: "kafka", facility, "{text}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => tracing::info!(target: "kafka", facility, "{text}"),
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "kafka", facility, "{text}"),
+        }
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: NativeError, reason: &str) {
+        // The end of a partition comes this way too; it is no error.
+        if !matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF)) {
+            tracing::warn!(target: "kafka", %error, "{reason}");
+        }
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext<NoCustomPartitioner> for Context {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, (): Self::DeliveryOpaque) {
+        if let Err((error, message)) = delivery {
+            self.0.failed.fetch_add(1, Ordering::Relaxed);
+            if let Ok(mut first) = self.0.first_error.lock() {
+                first.get_or_insert_with(|| {
+                    let topic = rdkafka::Message::topic(message);
+                    KafkaError::of(format_args!("deliver a record to topic `{topic}`"), error)
+                });
+            }
+        }
+    }
+}
