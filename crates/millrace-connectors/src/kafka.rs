@@ -1,9 +1,10 @@
 //! Kafka, in and out. The only crate that names rdkafka; nothing here knows whether the broker is the embedded one.
 //!
 //! Reading order: `settings` (how a client is configured) → `error` (the one place that turns Kafka's codes into
-//! instructions) → `topics` (made from contracts) → `reader` (assigned partitions, read without a group's rebalances)
-//! → `tail` (records for the page) → `producer` (fast, bounded) → `lag` (how far behind a group is).
+//! instructions) → `topics` (made from contracts) → `cluster` (what partitions hold, what groups committed) → `reader`
+//! (assigned partitions, read without a group's rebalances) → `tail` (records for the page) → `producer` (fast, bounded) → `lag` (how far behind a group is).
 
+pub mod cluster;
 pub mod lag;
 pub mod producer;
 pub mod reader;
@@ -14,6 +15,7 @@ pub mod topics;
 mod context;
 mod error;
 
+pub use cluster::{Cluster, Extent, Place};
 pub use context::Context;
 pub use error::KafkaError;
 pub use rdkafka;

@@ -2,9 +2,13 @@
 #![warn(missing_docs)]
 
 pub mod kafka;
+pub mod sink;
 pub mod store;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
 
 mod retry;
+mod shutdown;
+
+pub use shutdown::{Ending, Shutdown, ShutdownSwitch, shutdown};

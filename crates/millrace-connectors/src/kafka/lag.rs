@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::reader::{Place, Reader};
+use super::cluster::{Cluster, Place};
 use super::{ClientSettings, KafkaError};
 
 /// Lag of a group in one partition.
@@ -32,7 +32,7 @@ impl PartitionLag {
 /// Asks for the lag of groups, again and again, over connections it keeps.
 pub struct LagProbe {
     topics: Vec<Arc<str>>,
-    groups: Vec<(String, Reader)>,
+    groups: Vec<(String, Cluster)>,
 }
 
 impl LagProbe {
@@ -41,7 +41,7 @@ impl LagProbe {
     /// # Errors
     /// `Invalid`: the settings.
     pub fn new(settings: &ClientSettings, groups: &[&str], topics: &[&str]) -> Result<Self, KafkaError> {
-        let probe = |group: &&str| Ok(((*group).to_owned(), Reader::new(settings, group)?));
+        let probe = |group: &&str| Ok(((*group).to_owned(), Cluster::new(settings, group)?));
         Ok(LagProbe {
             topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
             groups: groups.iter().map(probe).collect::<Result<_, KafkaError>>()?,
@@ -59,8 +59,8 @@ impl LagProbe {
         let places = any.existing_places(&self.topics).await?;
         let extents = any.extents(&places).await?;
         let mut lags = Vec::new();
-        for (group, reader) in &self.groups {
-            let committed: HashMap<Place, i64> = reader.committed(&places).await?;
+        for (group, cluster) in &self.groups {
+            let committed: HashMap<Place, i64> = cluster.committed(&places).await?;
             for place in &places {
                 if let (Some(committed), Some(extent)) = (committed.get(place), extents.get(place)) {
                     lags.push(PartitionLag {

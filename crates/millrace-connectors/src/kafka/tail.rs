@@ -15,7 +15,8 @@ use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 use tokio::sync::mpsc;
 
-use super::reader::{Place, Reader, StartDecision, is_out_of_range, start_at};
+use super::cluster::{Place, StartDecision, start_at};
+use super::reader::{Reader, is_out_of_range};
 use super::{ClientSettings, KafkaError};
 use crate::retry::jitter;
 
@@ -109,8 +110,8 @@ impl Tail {
     /// Reads until the receiver is gone.
     async fn read(&mut self) -> Result<(), KafkaError> {
         let mut reader = Reader::new(&self.settings, GROUP)?;
-        let places = reader.places(&self.topics).await?;
-        let extents = reader.extents(&places).await?;
+        let places = reader.cluster().places(&self.topics).await?;
+        let extents = reader.cluster().extents(&places).await?;
         for (place, extent) in &extents {
             let wanted = match (self.next.get(place), &self.from) {
                 (Some(next), _) => Some(*next),

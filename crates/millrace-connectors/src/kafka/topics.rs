@@ -12,7 +12,7 @@ use rdkafka::admin::{
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::reader::blocking;
+use super::cluster::blocking;
 use super::settings::request_timeout;
 use super::{ClientSettings, Context, KafkaError};
 use plan::{Existing, Step, plan};

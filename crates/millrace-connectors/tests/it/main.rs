@@ -1,3 +1,6 @@
 //! Integration tests, one binary. The slow suite (`--ignored`) starts Debian's PostgreSQL 15 itself.
 
+mod kafka;
+mod sink;
 mod store;
+mod support;
