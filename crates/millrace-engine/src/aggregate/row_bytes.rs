@@ -1,0 +1,102 @@
+//! Values of any type as bytes of their own: what `collect_list`, `max_by` and their kin keep for a group.
+//!
+//! The bytes are arrow-row's: they order as the values do (nulls first), and equal values have equal bytes.
+
+use arrow_array::{Array, ArrayRef, UInt32Array, new_null_array};
+use arrow_row::{RowConverter, RowParser, Rows, SortField};
+use arrow_schema::DataType;
+use datafusion::common::{Result, plan_datafusion_err};
+
+/// Encodes and decodes values of one type.
+pub(super) struct RowBytes {
+    converter: RowConverter,
+    parser: RowParser,
+    null: Box<[u8]>,
+    value_type: DataType,
+}
+
+impl RowBytes {
+    /// # Errors
+    /// A type arrow-row does not know (a union, for example).
+    pub(super) fn new(value_type: &DataType) -> Result<Self> {
+        let converter = RowConverter::new(vec![SortField::new(value_type.clone())]).map_err(|_| {
+            plan_datafusion_err!(
+                "[DATATYPE_MISMATCH] values of type {value_type} cannot be kept or compared by an aggregate; hint: collect \
+                 the fields you need with named_struct()"
+            )
+        })?;
+        let null = converter.convert_columns(&[new_null_array(value_type, 1)])?.row(0).data().into();
+        Ok(RowBytes { parser: converter.parser(), converter, null, value_type: value_type.clone() })
+    }
+
+    /// Encodes these rows of a column; the result's row `i` is `rows[i]`.
+    ///
+    /// # Errors
+    /// A column of another type.
+    pub(super) fn encode(&self, column: &ArrayRef, rows: &[u32]) -> Result<Rows> {
+        let all = rows.len() == column.len() && rows.iter().enumerate().all(|(i, &row)| i == row as usize);
+        if all {
+            return Ok(self.converter.convert_columns(std::slice::from_ref(column))?);
+        }
+        let picked = arrow_select::take::take(column, &UInt32Array::from(rows.to_vec()), None)?;
+        Ok(self.converter.convert_columns(&[picked])?)
+    }
+
+    /// The bytes of NULL.
+    pub(super) fn null(&self) -> &[u8] {
+        &self.null
+    }
+
+    /// Values back from their bytes.
+    ///
+    /// # Errors
+    /// Bytes that are not of this type.
+    pub(super) fn decode<'a>(&'a self, values: impl IntoIterator<Item = &'a [u8]>) -> Result<ArrayRef> {
+        let mut columns = self.converter.convert_rows(values.into_iter().map(|bytes| self.parser.parse(bytes)))?;
+        Ok(columns.swap_remove(0))
+    }
+
+    /// The type it was made for.
+    pub(super) fn value_type(&self) -> &DataType {
+        &self.value_type
+    }
+}
+
+/// Values of one group, end to end in arrival order.
+#[derive(Default, Clone)]
+pub(super) struct ByteList {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl ByteList {
+    pub(super) fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        let end = u32::try_from(self.bytes.len())
+            .expect("a group's values stay under the job's memory limit, far below 4 GiB");
+        self.ends.push(end);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(super) fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.bytes[start..self.ends[index] as usize]
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.len()).map(|index| self.get(index))
+    }
+
+    /// Appends all of another list.
+    pub(super) fn append(&mut self, other: &ByteList) {
+        other.iter().for_each(|value| self.push(value));
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+    }
+}

@@ -1,0 +1,1 @@
+//! What holds for every aggregate: tests over all of them at once.

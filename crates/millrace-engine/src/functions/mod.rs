@@ -1,0 +1,47 @@
+//! Scalar functions with Spark's meaning, and the session that knows them all.
+//!
+//! A name is looked up in three layers, the later over the earlier: DataFusion's functions, `datafusion-spark`'s, ours. Ours
+//! are only those that the first two lack or get differently from Spark 4.2 in ANSI mode.
+
+mod array_sort;
+mod simple;
+mod size;
+mod window;
+
+use std::sync::Arc;
+
+use datafusion::common::config::Dialect;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::ScalarUDF;
+use datafusion_spark::planner::SparkFunctionPlanner;
+
+use crate::aggregate::aggregate_udfs;
+
+pub(crate) use simple::timestamp_type;
+pub(crate) use window::{WindowSizes, is_window, window_type};
+
+/// The scalar functions of ours.
+pub(crate) fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {
+    let simple = array_sort::functions().into_iter().chain(size::functions());
+    simple.map(simple::Simple::udf).chain(window::functions()).collect()
+}
+
+/// Adds everything a statement in Spark's dialect needs: functions, planners and settings.
+pub(crate) fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
+    let mut builder = builder.with_default_features();
+    let mut config =
+        builder.config().take().unwrap_or_default().with_target_partitions(1).with_information_schema(true);
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::Spark;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    options.sql_parser.default_null_ordering = "nulls_min".to_owned();
+    options.execution.time_zone = Some("+00:00".to_owned());
+    options.execution.enable_ansi_mode = true;
+    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(SparkFunctionPlanner));
+    let scalars = datafusion_spark::all_default_scalar_functions().into_iter().chain(scalar_udfs());
+    builder.scalar_functions().get_or_insert_default().extend(scalars);
+    let aggregates = datafusion_spark::all_default_aggregate_functions().into_iter().chain(aggregate_udfs());
+    builder.aggregate_functions().get_or_insert_default().extend(aggregates);
+    builder.with_config(config)
+}

@@ -1,0 +1,126 @@
+//! The shape nearly all our scalar functions have: coerce, name the type, map whole columns.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_schema::{DataType, TimeUnit};
+use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+
+/// A scalar function that works on whole columns of equal length.
+#[derive(Debug)]
+pub(super) struct Simple {
+    /// Lower-case name.
+    pub(super) name: &'static str,
+    /// Other names.
+    pub(super) aliases: &'static [&'static str],
+    /// The types the arguments are cast to, or what is wrong with them.
+    pub(super) coerce: fn(&[DataType]) -> Result<Vec<DataType>>,
+    /// The type of the result, for coerced arguments.
+    pub(super) returns: fn(&[DataType]) -> DataType,
+    /// The result for the argument columns, given its type.
+    pub(super) evaluate: fn(&[ArrayRef], &DataType) -> Result<ArrayRef>,
+}
+
+impl Simple {
+    /// As DataFusion takes it.
+    pub(super) fn udf(self) -> Arc<ScalarUDF> {
+        let aliases = self.aliases.iter().map(|&alias| alias.to_owned()).collect();
+        let signature = Signature::user_defined(Volatility::Immutable);
+        Arc::new(ScalarUDF::new_from_impl(SimpleUdf { function: self, aliases, signature }))
+    }
+}
+
+#[derive(Debug)]
+struct SimpleUdf {
+    function: Simple,
+    aliases: Vec<String>,
+    signature: Signature,
+}
+
+impl PartialEq for SimpleUdf {
+    fn eq(&self, other: &Self) -> bool {
+        self.function.name == other.function.name
+    }
+}
+
+impl Eq for SimpleUdf {}
+
+impl Hash for SimpleUdf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for SimpleUdf {
+    fn name(&self) -> &str {
+        self.function.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        (self.function.coerce)(types)
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        Ok((self.function.returns)(&(self.function.coerce)(types)?))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { args.number_rows };
+        let columns: Vec<ArrayRef> = args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<_>>()?;
+        let result = (self.function.evaluate)(&columns, args.return_field.data_type())?;
+        if constant {
+            return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?));
+        }
+        Ok(ColumnarValue::Array(result))
+    }
+}
+
+/// Spark's TIMESTAMP: microseconds, UTC.
+pub(crate) fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
+}
+
+/// What can be read as a TIMESTAMP: timestamps, dates, texts, NULL.
+pub(super) fn as_timestamp(name: &str, given: &DataType) -> Result<DataType> {
+    match given {
+        DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 | DataType::Null => Ok(timestamp_type()),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(timestamp_type()),
+        _ => plan_err!("[DATATYPE_MISMATCH] {name}() takes a TIMESTAMP, not {given}; hint: CAST(x AS TIMESTAMP)"),
+    }
+}
+
+/// What Spark casts to STRING by itself: everything that is not nested or binary.
+pub(super) fn as_text(name: &str, given: &DataType) -> Result<DataType> {
+    if given.is_nested() {
+        return plan_err!("[DATATYPE_MISMATCH] {name}() takes a STRING, not {given}; hint: to_json(x) gives one");
+    }
+    Ok(DataType::Utf8)
+}
+
+/// What is an integer, or is read as one.
+pub(super) fn as_integer(name: &str, given: &DataType, integer: DataType) -> Result<DataType> {
+    if given.is_integer() || given.is_null() {
+        return Ok(integer);
+    }
+    plan_err!("[DATATYPE_MISMATCH] {name}() takes an integer, not {given}; hint: CAST(x AS INT)")
+}
+
+/// Checks the number of arguments.
+pub(super) fn take_between(name: &str, types: &[DataType], fewest: usize, most: usize) -> Result<()> {
+    if (fewest..=most).contains(&types.len()) {
+        return Ok(());
+    }
+    let wanted = if fewest == most { fewest.to_string() } else { format!("{fewest} to {most}") };
+    plan_err!("[WRONG_NUM_ARGS] {name}() takes {wanted} arguments, {} were given", types.len())
+}
