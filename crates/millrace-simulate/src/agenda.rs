@@ -45,6 +45,8 @@ pub(crate) enum Due {
     Round,
     /// An ordered shipment of a product arrives.
     Shipment(u32),
+    /// What a restart left reserved leaves the shelf.
+    Backlog(u32),
     /// A campaign may start.
     Campaign(u8),
     /// The crowd that a campaign drew to a product disperses.

@@ -73,8 +73,8 @@ fn patience(visitor: &mut Visitor, floor: &mut Floor) {
     let dice = &mut floor.dice;
     (visitor.looks, visitor.wants) = match visitor.intent {
         Intent::Bounce => (dice.below(2) as u8, 0),
-        Intent::Browse => (1 + dice.below(8) as u8, 1),
-        Intent::Search => (1 + dice.below(5) as u8, 1),
+        Intent::Browse => (1 + dice.below(8) as u8, 1 + dice.below(2) as u8),
+        Intent::Search => (1 + dice.below(5) as u8, 1 + dice.below(2) as u8),
         Intent::Buy => (3 + dice.below(8) as u8, 1 + dice.below(3) as u8),
         Intent::Trade => (4, 1 + dice.below(2) as u8),
         Intent::Crowd => (2, 1),

@@ -15,7 +15,7 @@ use crate::floor::Floor;
 use crate::funnel::{go, leave, remove_line};
 use crate::ids::{CUSTOMER, customer_of};
 use crate::ledger::Tally;
-use crate::order::{Fate, Label, Method, Order, PROMOS, Return, Step};
+use crate::order::{Fate, Label, Method, Order, Promo, Return, Step};
 use crate::stock_update::StockUpdate;
 use crate::transaction::Transaction;
 use crate::user_event::UserEvent;
@@ -139,8 +139,8 @@ fn compose(visitor: &Visitor, floor: &mut Floor) -> Order {
     let address = floor.people.home(&visitor.who);
     let promo = match floor.dice.below(100) {
         // Newcomers with an account use the one for newcomers.
-        0..12 if visitor.who.user == visitor.who.person && visitor.who.person & CUSTOMER == 0 => Some(&PROMOS[0]),
-        12..20 if visitor.intent != Intent::Trade => Some(&PROMOS[1 + throw as usize % 2]),
+        0..12 if visitor.who.user == visitor.who.person && visitor.who.person & CUSTOMER == 0 => Some(Promo::Welcome15),
+        12..20 if visitor.intent != Intent::Trade => Some([Promo::Save10, Promo::News5][throw as usize % 2]),
         _ => None,
     };
     let number = floor.ids.next();

@@ -122,7 +122,8 @@ impl Floor {
     }
 
     /// Keeps a placed order until its next step.
-    pub(crate) fn keep_order(&mut self, order: Box<Order>, at: Timestamp) {
+    pub(crate) fn keep_order(&mut self, mut order: Box<Order>, at: Timestamp) {
+        order.due = at.0;
         let slot = self.free_orders.pop().unwrap_or_else(|| {
             self.orders.push(None);
             (self.orders.len() - 1) as u32

@@ -12,6 +12,7 @@
 use millrace_model::Timestamp;
 use millrace_model::time::{MINUTE_MICROS, SECOND_MICROS};
 
+use crate::campaigns::Campaign;
 use crate::floor::Floor;
 use crate::ledger::Tally;
 use crate::order::{Line, Order, Return, Step};
@@ -30,6 +31,11 @@ const NO_UPDATE: StockUpdate = StockUpdate {
     shipment: 0,
     reason: None,
 };
+
+/// True until the goods of an order have left the shelf, or are free again.
+pub(crate) fn reserves(order: &Order) -> bool {
+    matches!(order.step, Step::Cancel | Step::Dispatch(_))
+}
 
 /// The next step of a placed order.
 pub(crate) fn order_step(floor: &mut Floor, slot: u32) {
@@ -106,6 +112,10 @@ fn cancel(floor: &mut Floor, order: &Order, reason: &'static str) {
         ..Transaction::of("order_cancelled", order.amount_minor)
     };
     floor.transaction(order, &cancelled, Tally::Nothing);
+    if let Some((Campaign::RefundAbuse, raid)) = order.label.campaign {
+        // There is nothing to be refunded.
+        floor.raids.release(raid);
+    }
     for line in &order.lines {
         let quantity = i32::from(line.quantity);
         let update = StockUpdate {
@@ -170,6 +180,30 @@ fn refund(floor: &mut Floor, order: &Order) {
 pub(crate) fn first_count(floor: &mut Floor, product: u32, counted: i32) {
     let update = StockUpdate { event_type: "stock_counted", quantity: counted, on_hand_change: counted, ..NO_UPDATE };
     floor.move_stock(product, &update);
+}
+
+/// What orders of an earlier incarnation reserved, and nobody remembers, leaves the shelf as far as it is there.
+pub(crate) fn backlog(floor: &mut Floor, product: u32) {
+    let shelf = floor.warehouse.shelf_mut(product);
+    let quantity = std::mem::take(&mut shelf.backlog);
+    let there = quantity.min(shelf.on_hand).max(0);
+    let shipment = floor.ids.next();
+    let dispatched = StockUpdate {
+        event_type: "shipment_dispatched",
+        quantity: there,
+        on_hand_change: -there,
+        reserved_change: -there,
+        shipment,
+        ..NO_UPDATE
+    };
+    let missing = quantity - there;
+    let released =
+        StockUpdate { event_type: "reservation_released", quantity: missing, reserved_change: -missing, ..NO_UPDATE };
+    for update in [dispatched, released] {
+        if update.quantity > 0 {
+            floor.move_stock(product, &update);
+        }
+    }
 }
 
 /// A shipment from the supplier arrives.

@@ -156,6 +156,8 @@ fn after_view(visitor: &mut Visitor, floor: &mut Floor) -> Next {
         Intent::Trade => 0.8,
         Intent::Crowd => 0.6,
     };
+    // Having begun, people take what goes with it.
+    let appetite = if visitor.basket.is_empty() { appetite } else { f64::max(appetite, 0.4) };
     if visitor.wants > 0 && visitor.basket.len() < LINES_MAX && floor.dice.chance(appetite) {
         return go(visitor, floor, Stage::Add, 20);
     }
@@ -168,10 +170,13 @@ fn look_on(visitor: &mut Visitor, floor: &mut Floor) -> Next {
         let to_cart = !visitor.basket.is_empty() && floor.dice.chance(0.8);
         return if to_cart { go(visitor, floor, Stage::Cart, 9) } else { leave(visitor, floor) };
     }
+    if visitor.intent == Intent::Trade {
+        return go(visitor, floor, Stage::Seek, 15);
+    }
     let throw = floor.dice.unit();
     let (catalogue, dice) = (&floor.catalogue, &mut floor.dice);
     // With something in the cart, its company is what people look at.
-    let with_cart = if visitor.basket.is_empty() { 0.1 } else { 0.4 };
+    let with_cart = if visitor.basket.is_empty() { 0.1 } else { 0.55 };
     let stage = if throw < with_cart {
         visitor.product = catalogue.complement(dice, visitor.product);
         Stage::Click
@@ -190,7 +195,7 @@ fn look_on(visitor: &mut Visitor, floor: &mut Floor) -> Next {
 fn add(visitor: &mut Visitor, floor: &mut Floor) -> Next {
     let product = visitor.product;
     let wanted = match visitor.intent {
-        Intent::Trade => 2 + floor.dice.below(7) as u16,
+        Intent::Trade => 2 + floor.dice.below(5) as u16,
         _ => [1, 1, 1, 1, 1, 1, 1, 2, 2, 3][floor.dice.below(10) as usize],
     };
     let held = visitor.basket.iter().find(|line| line.product == product).map_or(0, |line| line.quantity);

@@ -45,6 +45,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Letters without a separator: no id can be taken for a number.
     fn prefix(self) -> &'static [u8] {
         match self {
             Kind::Event => b"e",
@@ -54,10 +55,10 @@ impl Kind {
             Kind::Device => b"d",
             Kind::Cart => b"c",
             Kind::Order => b"o",
-            Kind::Payment => b"pay_",
-            Kind::Refund => b"ref_",
-            Kind::Card => b"tok_",
-            Kind::Shipment => b"shp_",
+            Kind::Payment => b"pay",
+            Kind::Refund => b"ref",
+            Kind::Card => b"tok",
+            Kind::Shipment => b"shp",
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::catalogue::Catalogue;
 use crate::people::{Address, Card, Who};
 
 /// Units of one product.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Line {
     pub(crate) product: u32,
     pub(crate) quantity: u16,
@@ -36,24 +36,37 @@ impl Method {
 }
 
 /// A promotion.
-#[derive(PartialEq, Eq, Debug)]
-pub(crate) struct Promo {
-    pub(crate) code: &'static str,
-    percent: i64,
+#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Promo {
+    /// For new accounts.
+    Welcome15,
+    Save10,
+    News5,
 }
 
-/// The promotions that run; the first is for new accounts.
-pub(crate) static PROMOS: &[Promo] = &[
-    Promo { code: "WELCOME15", percent: 15 },
-    Promo { code: "SAVE10", percent: 10 },
-    Promo { code: "NEWS5", percent: 5 },
-];
+impl Promo {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Promo::Welcome15 => "WELCOME15",
+            Promo::Save10 => "SAVE10",
+            Promo::News5 => "NEWS5",
+        }
+    }
+
+    fn percent(self) -> i64 {
+        match self {
+            Promo::Welcome15 => 15,
+            Promo::Save10 => 10,
+            Promo::News5 => 5,
+        }
+    }
+}
 
 /// What the answer key says about an order's payments.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Label {
     pub(crate) fraud: bool,
-    /// The campaign, and the number of its run.
+    /// The campaign, and its slot among those under way.
     pub(crate) campaign: Option<(Campaign, u32)>,
 }
 
@@ -88,7 +101,7 @@ pub(crate) enum Step {
 }
 
 /// An order, from the first payment attempt on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Order {
     pub(crate) number: u64,
     /// Latest payment attempt.
@@ -98,7 +111,7 @@ pub(crate) struct Order {
     pub(crate) method: Method,
     pub(crate) card: Card,
     pub(crate) address: Address,
-    pub(crate) promo: Option<&'static Promo>,
+    pub(crate) promo: Option<Promo>,
     pub(crate) lines: Lines,
     pub(crate) discount_minor: i64,
     pub(crate) shipping_minor: i64,
@@ -109,6 +122,8 @@ pub(crate) struct Order {
     pub(crate) step: Step,
     /// When it was placed, microseconds.
     pub(crate) placed: i64,
+    /// When the next step is due, microseconds.
+    pub(crate) due: i64,
 }
 
 /// From here on, shipping is free.
@@ -126,12 +141,12 @@ impl Order {
         method: Method,
         card: Card,
         address: Address,
-        promo: Option<&'static Promo>,
+        promo: Option<Promo>,
         lines: Lines,
         label: Label,
     ) -> Self {
         let goods = lines_minor(catalogue, &lines);
-        let discount_minor = promo.map_or(0, |promo| goods * promo.percent / 100);
+        let discount_minor = promo.map_or(0, |promo| goods * promo.percent() / 100);
         let shipping_minor = if goods - discount_minor >= FREE_SHIPPING_MINOR { 0 } else { SHIPPING_MINOR };
         Order {
             number,
@@ -150,6 +165,7 @@ impl Order {
             fate: Fate { cancelled: false, comes_back: Return::Nothing, chargeback: false },
             step: Step::Dispatch(0),
             placed: 0,
+            due: 0,
         }
     }
 

@@ -21,7 +21,7 @@ const AWAY_MICROS: i64 = 35 * MINUTE_MICROS;
 const GUESTS_MAX: usize = 65_536;
 
 /// How somebody is seen by the shop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Who {
     /// Number of the browser's cookie.
     pub(crate) anonymous: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Habits {
 }
 
 /// A payment card, as the payment provider names it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Card {
     /// Number of the token.
     pub(crate) token: u64,
@@ -61,7 +61,7 @@ pub(crate) struct Card {
 }
 
 /// A delivery address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Address {
     /// House and street follow from it.
     pub(crate) number: u64,
@@ -254,7 +254,8 @@ impl People {
 
     fn issued_in(&self, place: u8, dice: &mut Dice) -> Card {
         let token = dice.bits();
-        let bank = scatter(self.key ^ u64::from(PLACES[usize::from(place)].country.as_bytes()[0]) << 8 ^ token % 6);
+        let country = PLACES[usize::from(place)].country.as_bytes();
+        let bank = scatter(self.key ^ u64::from_be_bytes([0, 0, 0, 0, country[0], country[1], 0, (token % 6) as u8]));
         let bin = if token.is_multiple_of(3) { 510_000 } else { 400_000 } + (bank % 50_000) as u32;
         Card { token, bin, place }
     }
@@ -302,4 +303,45 @@ pub(crate) fn address_in(place: u8, bits: u64) -> u32 {
     let network = 0x5000 + u32::from(place) * 0x101;
     let host = (bits >> 40) as u32 & 0xffff;
     network << 16 | host.clamp(0x0101, 0xfefe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp(1_000 * SECOND_MICROS);
+
+    #[test]
+    fn people_are_who_they_are() {
+        let people = People::new(5, 1_000, START);
+        let again = People::new(5, 1_000, START);
+        let (first, second) = (people.appearance(17, false, 0), again.appearance(17, true, 0));
+        assert_eq!((first.user, first.place), (second.user, second.place));
+        assert_ne!((first.device, first.anonymous, first.ip), (second.device, second.anonymous, second.ip));
+        assert_eq!(people.email_hash(first.person), again.email_hash(second.person));
+        assert_eq!(people.card(first.person, 0).token, again.card(first.person, 0).token);
+        assert_eq!(people.card(first.person, 0).place, first.place, "cards are issued where their owner lives");
+        let (one, other) = (people.stranger(1), people.stranger(2));
+        assert_ne!(people.email_hash(one.person), people.email_hash(other.person));
+        assert_ne!(people.address_hash(people.home(&one)), people.address_hash(people.home(&other)));
+    }
+
+    #[test]
+    fn nobody_is_in_the_shop_twice_or_back_too_soon() {
+        let mut people = People::new(5, 100, START);
+        let mut dice = Dice::new(5, 0);
+        let mut inside = std::collections::HashSet::new();
+        for _ in 0..2_000 {
+            if let Some(customer) = people.customer(START, &mut dice) {
+                assert!(inside.insert(customer));
+            }
+        }
+        assert!(inside.len() > 90);
+        let who = people.appearance(7, false, 0);
+        people.leave(&who, START, &mut dice);
+        let mut comes =
+            |after: i64| (0..2_000).any(|_| people.customer(Timestamp(START.0 + after), &mut dice) == Some(7));
+        assert!(!comes(AWAY_MICROS - SECOND_MICROS));
+        assert!(comes(AWAY_MICROS + 2 * SECOND_MICROS));
+    }
 }

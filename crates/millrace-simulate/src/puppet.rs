@@ -7,7 +7,7 @@ use millrace_model::time::SECOND_MICROS;
 use crate::checkout::{attempt, place_order};
 use crate::dice::Dice;
 use crate::floor::Floor;
-use crate::order::{Fate, Label, Line, Lines, Method, Order, PROMOS, Promo, Return};
+use crate::order::{Fate, Label, Line, Lines, Method, Order, Promo, Return};
 use crate::people::{Address, Card, Who};
 use crate::user_event::{Tail, UserEvent};
 use crate::visitor::{Intent, Next, Stage, Visitor};
@@ -47,7 +47,7 @@ pub(crate) struct Script {
     acts: VecDeque<(i64, Act)>,
     pub(crate) label: Label,
     pub(crate) address: Address,
-    pub(crate) promo: Option<&'static Promo>,
+    pub(crate) promo: Option<Promo>,
     pub(crate) comes_back: Return,
     /// The campaign's slot.
     pub(crate) raid: u32,
@@ -71,7 +71,7 @@ impl Script {
 
     /// Uses the promotion for newcomers.
     pub(crate) fn with_welcome(mut self) -> Self {
-        self.promo = Some(&PROMOS[0]);
+        self.promo = Some(Promo::Welcome15);
         self
     }
 
@@ -96,6 +96,11 @@ impl Script {
         ] {
             self.then(dice, share * unit, act);
         }
+    }
+
+    /// True when the payment is authorised and the order follows.
+    pub(crate) fn places_next(&self) -> bool {
+        matches!(self.acts.front(), Some((_, Act::Place)))
     }
 
     /// The visitor who plays it.

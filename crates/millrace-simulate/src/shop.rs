@@ -20,7 +20,7 @@ use crate::pace::Pace;
 use crate::people::People;
 use crate::record::Record;
 use crate::settings::{SettingsError, ShopSettings};
-use crate::visitor::{Next, Stage, Visitor};
+use crate::visitor::{Next, Visitor};
 use crate::warehouse::Warehouse;
 
 /// The answer to a minute waits for its out-of-order records: at most 9 seconds late, see `Disorder`.
@@ -49,7 +49,9 @@ pub struct Shop {
     closing: VecDeque<(Timestamp, Levels)>,
     /// Units of each product when the shop opens.
     first_counts: Vec<i32>,
-    pub(crate) closed: bool,
+    closed: bool,
+    /// How far the shop has been taken.
+    pub(crate) cursor: Timestamp,
 }
 
 /// How much a shop holds at the moment.
@@ -127,6 +129,7 @@ impl Shop {
             closing: VecDeque::new(),
             first_counts,
             closed: false,
+            cursor: at,
         }
     }
 
@@ -158,7 +161,8 @@ impl Shop {
                 self.floor.desk.flush(out);
             }
         }
-        self.floor.now = self.floor.now.max(until);
+        self.cursor = self.cursor.max(until);
+        self.floor.now = self.cursor;
         self.floor.desk.flush(out);
     }
 
@@ -171,7 +175,7 @@ impl Shop {
         for slot in 0..self.visitors.len() {
             if std::mem::replace(&mut self.present[slot], false) {
                 let visitor = &mut self.visitors[slot];
-                if visitor.stage == Stage::Place {
+                if visitor.has_paid() {
                     funnel::step(visitor, &mut self.floor);
                 }
                 visitor.leave(&mut self.floor);
@@ -221,8 +225,7 @@ impl Shop {
                 self.visit(slot);
             }
             Due::Opening(product) => {
-                let counted = self.first_counts[product as usize];
-                fulfilment::first_count(&mut self.floor, product, counted);
+                fulfilment::first_count(&mut self.floor, product, self.first_counts[product as usize]);
             }
             Due::Order(slot) => fulfilment::order_step(&mut self.floor, slot),
             Due::Deliver(slot) => {
@@ -236,6 +239,7 @@ impl Shop {
                 self.floor.agenda.push(Timestamp(self.floor.now.0 + wait), Due::Round);
             }
             Due::Shipment(product) => fulfilment::shipment_received(&mut self.floor, product),
+            Due::Backlog(product) => fulfilment::backlog(&mut self.floor, product),
             Due::Campaign(index) => self.campaign(index),
             Due::Disperse(raid) => self.disperse(raid),
             Due::Minute => self.minute_over(),

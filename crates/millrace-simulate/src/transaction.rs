@@ -108,7 +108,7 @@ pub(crate) fn write(
     }
     out.extend_from_slice(b",\"currency\":\"EUR\"");
     if let Some(promo) = order.promo {
-        json::text(out, b",\"promo_code\":\"", promo.code.as_bytes());
+        json::text(out, b",\"promo_code\":\"", promo.code().as_bytes());
     }
     json::text(out, b",\"shipping_country\":\"", PLACES[usize::from(order.address.place)].country.as_bytes());
     out.extend_from_slice(b",\"shipping_address_hash\":\"");

@@ -121,6 +121,11 @@ impl Visitor {
         }
     }
 
+    /// True between an authorised payment and its order.
+    pub(crate) fn has_paid(&self) -> bool {
+        self.stage == Stage::Place || self.script.as_ref().is_some_and(|script| script.places_next())
+    }
+
     /// The number of their cart, given at the first use.
     pub(crate) fn cart(&mut self, floor: &mut Floor) -> u64 {
         if self.cart == 0 {

@@ -19,6 +19,8 @@ pub(crate) struct Shelf {
     pub(crate) incoming: i32,
     pub(crate) reorder_point: i32,
     reorder_quantity: i32,
+    /// Reserved by orders nobody remembers.
+    pub(crate) backlog: i32,
     /// Two tills sell from it without looking at each other.
     pub(crate) racing: bool,
     changed: bool,

@@ -1,26 +1,6 @@
 //! The named campaigns: what goes on in the shop besides ordinary business, and when.
 //!
-//! Times are event time after the end of the ramp (the start, without one), at `campaign_interval_scale` 1; before it,
-//! campaigns come at the same intervals, so that the past holds some too.
-//!
-//! ```text
-//!  campaign               first    every    takes     entity    what is to be seen
-//!  card_testing            0:40    10 min   1–2 min   device    one device, 30–60 cards, small amounts, most declined
-//!  stolen_card             1:15    12 min   3–4 min   card      one card, 8–12 payments, rising, shipped far away
-//!  bot_scraping            1:50    15 min   2 min     device    up to 2,000 product_viewed, no cart
-//!  declines_then_success   2:30     9 min   2 min     device    5–8 declines on one order, then a success
-//!  account_takeover        3:20    14 min   3 min     user      failed sign-ins, new password and address, a purchase
-//!  impossible_travel       4:20    13 min   9 min     card      honest at home, minutes later from another continent
-//!  amount_out_of_habit     5:20    11 min   1 min     user      one payment of ten times the usual
-//!  promo_abuse             6:20    18 min   6 min     device    6–9 new accounts, one device, one address, WELCOME15
-//!  refund_abuse            7:20    20 min   20 min    user      4–6 orders, all refunded in full, nothing comes back
-//!  stock_out               8:20    25 min   5 min     product   a crowd buys one product out
-//!  oversell               10:00    30 min   4 min     product   two tills race: more is promised than there is
-//! ```
-//!
-//! `amount_out_of_habit` needs somebody with a habit (three orders in one visit) and waits for one. Payments of the
-//! first six and of `amount_out_of_habit` and `promo_abuse` are fraud; those of `refund_abuse` carry its name but are
-//! not (nothing is wrong with the payment), and those of a crowd are honest.
+//! The schedule is told at [`Campaign`].
 
 mod account_takeover;
 mod amount_out_of_habit;
