@@ -1,37 +1,26 @@
-//! The store sink: what the result topics say goes into the store's tables, each record counted exactly once.
+//! What every sink has in common: its error, its report, its counters, its retries, and the watch over its partitions.
 //!
-//! ```text
-//!  result topics ──▶ Reader ──▶ row (fits its table?) ──▶ batch ──▶ one transaction: rows + offsets ──▶ store
-//!  dead_letters        ▲             │ no                             │ store away: again, with back-off
-//!  job_progress        │             ▼                                │ a row refused: halves, until it is alone
-//!                      │        dead_letters ◀────────────────────────┘
-//!                      └── starts where the store's offsets say; group `millrace-store` only shows the lag
-//! ```
-//!
-//! Reading order: `settings` (limits) → `row` (a record as a row) → `session` (the loop) → `write` (retries, halves) →
-//! `letters` (records set aside) → `stats`.
+//! Reading order: this file → `stats` → `watch` (lag, new partitions) → [`store`] (tables). The lake ([`crate::lake`])
+//! is a sink too.
 
-mod history;
-mod letters;
-mod row;
-mod session;
-mod settings;
+pub mod store;
+
 mod stats;
-mod write;
+pub(crate) mod watch;
 
 use std::fmt;
 
 use millrace_model::retry::{RetryDecision, RetryPolicy, after_failure};
-use millrace_model::{Classified, Contract, ErrorKind};
+use millrace_model::{Classified, ErrorKind};
 
-pub use settings::{BatchLimits, STORE_GROUP, StoreSinkSettings};
 pub use stats::{SinkSnapshot, SinkStats};
+pub(crate) use watch::Watch;
 
-use crate::kafka::KafkaError;
+use crate::kafka::cluster::{StartDecision, start_at};
+use crate::kafka::{Extent, KafkaError, Place};
 use crate::retry::jitter;
 use crate::shutdown::{Ending, Shutdown};
-use crate::store::{Store, StoreError};
-use session::{Ended, Session};
+use crate::store::StoreError;
 
 /// Why the sink cannot go on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -48,7 +37,7 @@ impl SinkError {
 
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "store sink: {}", self.text)
+        f.write_str(&self.text)
     }
 }
 
@@ -72,66 +61,94 @@ impl From<KafkaError> for SinkError {
     }
 }
 
-/// What a sink has done when it ends: `records_read = rows_written + records_set_aside`.
+/// What a sink has done when it ends. In a run without a crash `records_read = rows_written + records_set_aside`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SinkReport {
     /// Records read from the topics.
     pub records_read: u64,
-    /// Records that are rows now; a later row of the same key has replaced an earlier one.
+    /// Records that are rows now; in a table a later row of the same key has replaced an earlier one.
     pub rows_written: u64,
-    /// Records that fit no row and went to `dead_letters`.
+    /// Records that fit no row and went to `dead_letters`. The lake sets none aside: it keeps them as they are.
     pub records_set_aside: u64,
     /// Records that retention deleted before they were read.
     pub records_missed: u64,
 }
 
-/// Runs the sink until it is asked to end: consumes the topic of each table, from where the store says, and writes.
-/// It waits for a store or broker that is away as long as it takes. With [`Ending::Drain`] it ends after what was in
-/// the topics when it was asked.
-///
-/// # Errors
-/// `Invalid`: a table that cannot be made, or a topic that is not the one that was read before (the text says what to
-/// do). `Fenced`: another sink writes to this store. `Internal`: a defect.
-pub async fn run(
-    settings: StoreSinkSettings,
-    tables: Vec<Contract>,
-    store: Store,
-    stats: SinkStats,
-    mut shutdown: Shutdown,
-) -> Result<SinkReport, SinkError> {
-    settings.client.check()?;
-    let policy = RetryPolicy::default();
-    let mut failures = 0;
-    let mut made = false;
-    loop {
-        let outcome = async {
-            if !made {
-                store.ensure_tables(&tables).await?;
-                made = true;
-            }
-            let mut session = Session::open(&settings, &tables, &store, &stats).await?;
-            // It has begun to read: whatever fails now fails for the first time.
-            failures = 0;
-            session.run(&mut shutdown).await
+/// Why a session of a sink ended without an error.
+pub(crate) enum Ended {
+    /// The sink was asked to end.
+    Asked,
+    /// Topics or positions are not what they were: begin again.
+    Changed,
+}
+
+/// The back-off of a sink whose sessions fail.
+pub(crate) struct Retries {
+    sink: &'static str,
+    policy: RetryPolicy,
+    failures: u32,
+}
+
+impl Retries {
+    /// For the sink of this name.
+    pub(crate) fn of(sink: &'static str) -> Self {
+        Retries { sink, policy: RetryPolicy::default(), failures: 0 }
+    }
+
+    /// Waits before the next session, or not at all when asked to stop. A session that had begun to read failed for the
+    /// first time.
+    ///
+    /// # Errors
+    /// The error, when trying again does not help.
+    pub(crate) async fn wait(
+        &mut self,
+        error: SinkError,
+        had_begun: bool,
+        stats: &SinkStats,
+        shutdown: &mut Shutdown,
+    ) -> Result<(), SinkError> {
+        self.failures = if had_begun { 1 } else { self.failures + 1 };
+        let RetryDecision::After(wait) = after_failure(&self.policy, error.kind, self.failures, jitter()) else {
+            return Err(SinkError::new(error.kind, format!("{}: {}", self.sink, error.text)));
         };
-        match outcome.await {
-            Ok(Ended::Asked) => return Ok(stats.report()),
-            Ok(Ended::Changed) => {}
-            Err(error) => {
-                failures += 1;
-                let RetryDecision::After(wait) = after_failure(&policy, error.kind, failures, jitter()) else {
-                    return Err(error);
-                };
-                tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "store sink waits");
-                stats.waits_for(&error.text);
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
-                    () = shutdown.at_least(Ending::Stop) => return Ok(stats.report()),
-                }
-            }
+        tracing::warn!(sink = self.sink, %error, wait_ms = wait.as_millis() as u64, "waits and tries again");
+        stats.waits_for(&error.text);
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = shutdown.at_least(Ending::Stop) => {}
         }
-        if shutdown.asked() == Ending::Stop {
-            return Ok(stats.report());
+        Ok(())
+    }
+}
+
+/// Where to start in a partition, from what the store and the cluster say.
+pub(crate) fn start(
+    place: &Place,
+    stored: Option<i64>,
+    extent: Option<Extent>,
+    stats: &SinkStats,
+    remedy: &str,
+) -> Result<i64, SinkError> {
+    let Place { topic, partition } = place;
+    let Some(extent) = extent else {
+        return Err(SinkError::new(
+            ErrorKind::Unavailable,
+            format!("topic `{topic}` partition {partition} has no end"),
+        ));
+    };
+    match start_at(stored, extent) {
+        StartDecision::At(at) => Ok(at),
+        StartDecision::Gap { at, missed } => {
+            tracing::warn!(topic = &**topic, partition, missed, "records were deleted before they were read");
+            stats.missed(missed.unsigned_abs());
+            Ok(at)
         }
+        StartDecision::Ahead { stored, end } => Err(SinkError::new(
+            ErrorKind::Invalid,
+            format!(
+                "topic `{topic}` partition {partition} ends at offset {end}, but it was read up to {stored} before: the \
+                 topic is not the one that was read; {remedy}"
+            ),
+        )),
     }
 }

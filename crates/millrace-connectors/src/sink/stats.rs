@@ -63,7 +63,7 @@ impl SinkStats {
         }
     }
 
-    pub(super) fn report(&self) -> SinkReport {
+    pub(crate) fn report(&self) -> SinkReport {
         SinkReport {
             records_read: self.0.read.load(Ordering::Relaxed),
             rows_written: self.0.rows.load(Ordering::Relaxed),
@@ -72,30 +72,30 @@ impl SinkStats {
         }
     }
 
-    pub(super) fn read(&self, records: u64) {
+    pub(crate) fn read(&self, records: u64) {
         self.0.read.fetch_add(records, Ordering::Relaxed);
     }
 
-    pub(super) fn wrote(&self, rows: u64, now: Timestamp) {
+    pub(crate) fn wrote(&self, rows: u64, now: Timestamp) {
         self.0.rows.fetch_add(rows, Ordering::Relaxed);
         self.0.batches.fetch_add(1, Ordering::Relaxed);
         self.0.last_write.store(now.0, Ordering::Relaxed);
         self.set_waits_for(None);
     }
 
-    pub(super) fn set_aside(&self) {
+    pub(crate) fn set_aside(&self) {
         self.0.set_aside.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn missed(&self, records: u64) {
+    pub(crate) fn missed(&self, records: u64) {
         self.0.missed.fetch_add(records, Ordering::Relaxed);
     }
 
-    pub(super) fn lags(&self, records: u64) {
+    pub(crate) fn lags(&self, records: u64) {
         self.0.lag.store(records.saturating_add(1), Ordering::Relaxed);
     }
 
-    pub(super) fn waits_for(&self, what: &str) {
+    pub(crate) fn waits_for(&self, what: &str) {
         self.set_waits_for(Some(what.to_owned()));
     }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use millrace_connectors::kafka::producer::{Outgoing, Producer, transactional};
 use millrace_connectors::kafka::{ClientSettings, topics};
-use millrace_connectors::sink::{self, BatchLimits, SinkReport, SinkStats, StoreSinkSettings};
+use millrace_connectors::sink::store::{self as store_sink, BatchLimits, StoreSinkSettings};
+use millrace_connectors::sink::{SinkReport, SinkStats};
 use millrace_connectors::store::Store;
 use millrace_connectors::testing::Postgres;
 use millrace_connectors::{Ending, shutdown};
@@ -48,7 +49,7 @@ impl Bench {
         let store = Store::open(url).await.expect("a store");
         let (switch, shutdown) = shutdown();
         switch.ask(Ending::Drain);
-        let run = sink::run(self.settings(), self.tables.clone(), store.clone(), SinkStats::default(), shutdown);
+        let run = store_sink::run(self.settings(), self.tables.clone(), store.clone(), SinkStats::default(), shutdown);
         let report = tokio::time::timeout(PATIENCE, run).await.expect("in time").expect("drained");
         assert_eq!(report.records_read, report.rows_written + report.records_set_aside);
         store.close().await;
@@ -129,7 +130,7 @@ async fn a_sink_that_is_killed_again_and_again_counts_nothing_twice() {
         for life in 0..8 {
             let (_switch, shutdown) = shutdown();
             let stats = SinkStats::default();
-            let run = sink::run(bench.settings(), bench.tables.clone(), store.clone(), stats.clone(), shutdown);
+            let run = store_sink::run(bench.settings(), bench.tables.clone(), store.clone(), stats.clone(), shutdown);
             let sink = tokio::spawn(run);
             // A life lasts until something is written and a bit longer, another bit each time.
             let patience = tokio::time::Instant::now() + Duration::from_secs(2);
@@ -196,7 +197,8 @@ async fn of_two_sinks_one_is_fenced() {
     let (switch, _) = shutdown();
     let start = || {
         let stats = SinkStats::default();
-        let run = sink::run(bench.settings(), bench.tables.clone(), store.clone(), stats.clone(), switch.subscribe());
+        let run =
+            store_sink::run(bench.settings(), bench.tables.clone(), store.clone(), stats.clone(), switch.subscribe());
         (tokio::spawn(run), stats)
     };
     let sinks = [start(), start()];
@@ -257,7 +259,8 @@ async fn a_store_that_goes_away_and_comes_back_has_everything() {
     let store = Store::open(&url).await.expect("a store");
     let (switch, shutdown) = shutdown();
     let stats = SinkStats::default();
-    let sink = tokio::spawn(sink::run(bench.settings(), bench.tables.clone(), store.clone(), stats.clone(), shutdown));
+    let sink =
+        tokio::spawn(store_sink::run(bench.settings(), bench.tables.clone(), store.clone(), stats.clone(), shutdown));
     produce(&bench.broker.settings, &bench.tables, 0..500).await;
     eventually("the first rows", async || stats.snapshot().rows_written > 0).await;
     for round in 0_u32..3 {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use millrace_model::retry::{RetryDecision, RetryPolicy, after_failure};
 use millrace_model::{Classified, ErrorKind};
 
-use super::SinkError;
 use super::history::{self, JOB_PROGRESS};
 use super::letters::{Fate, fate};
 use super::row::Misfit;
@@ -15,6 +14,7 @@ use super::settings::STORE_GROUP;
 use crate::kafka::Place;
 use crate::retry::{jitter, now};
 use crate::shutdown::{Ending, Shutdown};
+use crate::sink::SinkError;
 use crate::store::{OffsetAdvance, StoreError, Table, WriteBatch};
 
 /// `code` of a record whose row the database refused.

@@ -6,12 +6,6 @@ use crate::kafka::ClientSettings;
 
 /// Name under which the sink stores its offsets, and the consumer group it shows its lag in.
 pub const STORE_GROUP: &str = "millrace-store";
-/// How often the ends of the partitions are asked for, milliseconds.
-pub(super) const EXTENTS_MS: u64 = 1_000;
-/// How often the group's offsets are published, milliseconds.
-pub(super) const PUBLISH_MS: u64 = 1_000;
-/// How often it looks for new partitions, milliseconds.
-pub(super) const PLACES_MS: u64 = 30_000;
 /// How often old rows of the progress history are deleted, milliseconds.
 pub(super) const SWEEP_MS: u64 = 3_600_000;
 /// Days of progress history that are kept.

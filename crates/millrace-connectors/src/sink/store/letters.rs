@@ -8,13 +8,13 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use millrace_model::ErrorKind;
 use millrace_model::dead_letter::DeadLetter;
 
-use super::SinkError;
 use super::row::Misfit;
 use super::session::Taken;
 use super::settings::LETTER_MS_MAX;
 use crate::kafka::ClientSettings;
 use crate::kafka::producer::{Outgoing, Producer};
 use crate::retry::now;
+use crate::sink::SinkError;
 
 /// Topic of the records set aside.
 pub(super) const DEAD_LETTERS: &str = "dead_letters";
@@ -110,7 +110,7 @@ fn letter(taken: &Taken, misfit: &Misfit) -> DeadLetter {
 mod tests {
     use super::*;
     use crate::kafka::Place;
-    use crate::sink::row::row;
+    use crate::sink::store::row::row;
     use crate::store::Table;
     use millrace_model::Contracts;
 
