@@ -3,7 +3,10 @@
 //! A name is looked up in three layers, the later over the earlier: DataFusion's functions, `datafusion-spark`'s, ours. Ours
 //! are only those that the first two lack or get differently from Spark 4.2 in ANSI mode.
 
+mod array_access;
 mod array_sort;
+mod divide;
+mod planner;
 mod simple;
 mod size;
 mod window;
@@ -12,9 +15,13 @@ use std::sync::Arc;
 
 use datafusion::common::config::Dialect;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::functions_nested::array_filter::array_filter_higher_order_function;
+use datafusion::functions_nested::array_transform::array_transform_higher_order_function;
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::{HigherOrderUDF, ScalarUDF};
 use datafusion_spark::planner::SparkFunctionPlanner;
 
+use self::planner::{SparkOperators, SparkTypes};
 use crate::aggregate::aggregate_udfs;
 
 pub(crate) use simple::timestamp_type;
@@ -22,8 +29,22 @@ pub(crate) use window::{WindowSizes, is_window, window_type};
 
 /// The scalar functions of ours.
 pub(crate) fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {
-    let simple = array_sort::functions().into_iter().chain(size::functions());
+    let simple = [array_sort::functions(), size::functions(), array_access::functions()].into_iter().flatten();
+    let simple = simple.chain([divide::div(), divide::try_divide()]);
     simple.map(simple::Simple::udf).chain(window::functions()).collect()
+}
+
+fn planners() -> [Arc<dyn ExprPlanner>; 2] {
+    [Arc::new(SparkOperators::new()), Arc::new(SparkFunctionPlanner)]
+}
+
+/// DataFusion's functions that take a lambda, under Spark's names.
+fn higher_order_udfs() -> Vec<Arc<HigherOrderUDF>> {
+    let named = |function: Arc<HigherOrderUDF>, name| Arc::new(function.as_ref().clone().with_aliases([name]));
+    vec![
+        named(array_transform_higher_order_function(), "transform"),
+        named(array_filter_higher_order_function(), "filter"),
+    ]
 }
 
 /// Adds everything a statement in Spark's dialect needs: functions, planners and settings.
@@ -38,10 +59,11 @@ pub(crate) fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
     options.sql_parser.default_null_ordering = "nulls_min".to_owned();
     options.execution.time_zone = Some("+00:00".to_owned());
     options.execution.enable_ansi_mode = true;
-    builder.expr_planners().get_or_insert_default().insert(0, Arc::new(SparkFunctionPlanner));
+    builder.expr_planners().get_or_insert_default().splice(0..0, planners());
     let scalars = datafusion_spark::all_default_scalar_functions().into_iter().chain(scalar_udfs());
     builder.scalar_functions().get_or_insert_default().extend(scalars);
     let aggregates = datafusion_spark::all_default_aggregate_functions().into_iter().chain(aggregate_udfs());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates);
-    builder.with_config(config)
+    builder.higher_order_functions().get_or_insert_default().extend(higher_order_udfs());
+    builder.with_config(config).with_type_planner(Arc::new(SparkTypes))
 }

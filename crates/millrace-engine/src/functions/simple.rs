@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow_array::ArrayRef;
 use arrow_schema::{DataType, TimeUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
 
 /// A scalar function that works on whole columns of equal length.
 #[derive(Debug)]
@@ -28,7 +30,14 @@ impl Simple {
     pub(super) fn udf(self) -> Arc<ScalarUDF> {
         let aliases = self.aliases.iter().map(|&alias| alias.to_owned()).collect();
         let signature = Signature::user_defined(Volatility::Immutable);
-        Arc::new(ScalarUDF::new_from_impl(SimpleUdf { function: self, aliases, signature }))
+        Arc::new(ScalarUDF::new_from_impl(SimpleUdf { function: self, aliases, signature, infix: None }))
+    }
+
+    /// As DataFusion takes it, shown as an operator between its two arguments.
+    pub(super) fn infix(self, operator: &'static str) -> Arc<ScalarUDF> {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let aliases = Vec::new();
+        Arc::new(ScalarUDF::new_from_impl(SimpleUdf { function: self, aliases, signature, infix: Some(operator) }))
     }
 }
 
@@ -37,6 +46,7 @@ struct SimpleUdf {
     function: Simple,
     aliases: Vec<String>,
     signature: Signature,
+    infix: Option<&'static str>,
 }
 
 impl PartialEq for SimpleUdf {
@@ -64,6 +74,14 @@ impl ScalarUDFImpl for SimpleUdf {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let names = args.iter().map(|arg| arg.schema_name().to_string()).collect::<Vec<_>>();
+        match (self.infix, names.as_slice()) {
+            (Some(operator), [left, right]) => Ok(format!("{left} {operator} {right}")),
+            _ => Ok(format!("{}({})", self.name(), names.join(","))),
+        }
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
