@@ -238,6 +238,13 @@ impl People {
         }
     }
 
+    /// A customer uses their other device, now: if they have left, they stay away for longer.
+    pub(crate) fn keep_away(&mut self, customer: u32, now: Timestamp) {
+        let until = self.second(Timestamp(now.0 + AWAY_MICROS + 5 * MINUTE_MICROS));
+        let from = &mut self.free_from[customer as usize];
+        *from = (*from).max(until);
+    }
+
     /// A card of a person; most use the first.
     pub(crate) fn card(&self, person: u64, nth: u8) -> Card {
         let mut dice = self.dice_of(person, 16 + u64::from(nth));

@@ -11,12 +11,13 @@ pub(crate) fn plan(floor: &mut Floor, raid: u32) -> Option<Plan> {
     let customer = floor.raids.take_habitual(now)?;
     // The other of their two devices: this is another session than the one they are in.
     let who = floor.people.appearance(customer, true, floor.ids.mark());
+    floor.people.keep_away(customer, now);
     let card = floor.people.card(who.person, 0);
     let address = floor.people.home(&who);
     let product = floor.in_stock_near(90_000, 4);
     let label = Label { fraud: true, campaign: Some((Campaign::AmountOutOfHabit, raid)) };
     let mut script = Script::new(raid, label, address);
-    // Their own visit, still under way, lets them go.
+    // Their own visit lets them go, or has.
     script.frees_person = false;
     script.then(&mut floor.dice, 1_000, Act::Page("/"));
     script.then(&mut floor.dice, 3_000, Act::SignIn);
