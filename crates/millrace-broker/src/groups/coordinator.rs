@@ -381,8 +381,8 @@ impl Groups {
                         next = Some(next.map_or(deadline_ms, |next| next.min(deadline_ms)));
                     }
                 }
-                drop(table);
-                self.arm(next);
+                // Not `arm`: that would wake this very task, for ever.
+                self.alarm_ms.fetch_min(next.unwrap_or(u64::MAX), Ordering::AcqRel);
                 due
             };
             for id in due {

@@ -12,3 +12,5 @@ pub(crate) mod rebalance;
 pub(crate) mod step;
 pub(crate) mod stored;
 pub(crate) mod subscription;
+#[cfg(test)]
+mod tests;

@@ -12,20 +12,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long anything in these tests may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A runtime like the product's.
-pub fn runtime() -> tokio::runtime::Runtime {
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
 /// Runs a test on that runtime.
-pub fn run<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     runtime().block_on(test)
 }
 
 /// Settings for a test: any free port, data in `dir`, short waits.
-pub fn settings(dir: &Path) -> BrokerSettings {
+pub(crate) fn settings(dir: &Path) -> BrokerSettings {
     BrokerSettings {
         data_dir: dir.to_owned(),
         listen: "127.0.0.1:0".parse().unwrap(),
@@ -35,19 +35,19 @@ pub fn settings(dir: &Path) -> BrokerSettings {
 }
 
 /// A broker in this process with its own directory.
-pub struct TestBroker {
-    pub broker: Broker,
-    pub dir: tempfile::TempDir,
+pub(crate) struct TestBroker {
+    pub(crate) broker: Broker,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl TestBroker {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let broker = Broker::start(settings(dir.path())).await.unwrap();
         Self { broker, dir }
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut BrokerSettings)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(dir.path());
         change(&mut settings);
@@ -55,19 +55,19 @@ impl TestBroker {
     }
 
     /// Stops in order and starts again on the same data.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.broker.shutdown().await.unwrap();
         let broker = Broker::start(settings(self.dir.path())).await.unwrap();
         Self { broker, dir: self.dir }
     }
 
-    pub fn servers(&self) -> String {
+    pub(crate) fn servers(&self) -> String {
         self.broker.address().to_string()
     }
 }
 
 /// Client settings that every test client shares.
-pub fn config(servers: &str) -> ClientConfig {
+pub(crate) fn config(servers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", servers)
@@ -76,12 +76,12 @@ pub fn config(servers: &str) -> ClientConfig {
     config
 }
 
-pub fn admin(servers: &str) -> AdminClient<DefaultClientContext> {
+pub(crate) fn admin(servers: &str) -> AdminClient<DefaultClientContext> {
     config(servers).create().unwrap()
 }
 
 /// Creates a topic with settings.
-pub async fn create_topic(servers: &str, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+pub(crate) async fn create_topic(servers: &str, name: &str, partitions: i32, configs: &[(&str, &str)]) {
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     for (key, value) in configs {
         topic = topic.set(key, value);
@@ -90,7 +90,7 @@ pub async fn create_topic(servers: &str, name: &str, partitions: i32, configs: &
     assert_eq!(created, [Ok(name.to_owned())]);
 }
 
-pub fn producer(servers: &str, extra: &[(&str, &str)]) -> FutureProducer {
+pub(crate) fn producer(servers: &str, extra: &[(&str, &str)]) -> FutureProducer {
     let mut config = config(servers);
     config.set("linger.ms", "5");
     for (key, value) in extra {
@@ -99,7 +99,7 @@ pub fn producer(servers: &str, extra: &[(&str, &str)]) -> FutureProducer {
     config.create().unwrap()
 }
 
-pub fn base_producer(servers: &str, extra: &[(&str, &str)]) -> BaseProducer {
+pub(crate) fn base_producer(servers: &str, extra: &[(&str, &str)]) -> BaseProducer {
     let mut config = config(servers);
     config.set("linger.ms", "5");
     for (key, value) in extra {
@@ -108,7 +108,7 @@ pub fn base_producer(servers: &str, extra: &[(&str, &str)]) -> BaseProducer {
     config.create().unwrap()
 }
 
-pub fn consumer(servers: &str, group: &str, extra: &[(&str, &str)]) -> BaseConsumer {
+pub(crate) fn consumer(servers: &str, group: &str, extra: &[(&str, &str)]) -> BaseConsumer {
     let mut config = config(servers);
     config.set("group.id", group).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
     config.set("fetch.wait.max.ms", "200");
@@ -120,15 +120,15 @@ pub fn consumer(servers: &str, group: &str, extra: &[(&str, &str)]) -> BaseConsu
 
 /// A record as a test looks at it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Seen {
-    pub partition: i32,
-    pub offset: i64,
-    pub key: Option<String>,
-    pub value: Option<String>,
-    pub timestamp_ms: Option<i64>,
+pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+    pub(crate) timestamp_ms: Option<i64>,
 }
 
-pub fn seen(message: &BorrowedMessage<'_>) -> Seen {
+pub(crate) fn seen(message: &BorrowedMessage<'_>) -> Seen {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Seen {
         partition: message.partition(),
@@ -141,7 +141,7 @@ pub fn seen(message: &BorrowedMessage<'_>) -> Seen {
 
 /// Reads all partitions of a topic from the start until the end that they have now. `isolation` as in the client's
 /// `isolation.level`.
-pub fn read_all(servers: &str, topic: &str, isolation: &str) -> Vec<Seen> {
+pub(crate) fn read_all(servers: &str, topic: &str, isolation: &str) -> Vec<Seen> {
     let consumer = consumer(servers, "read-all", &[("isolation.level", isolation), ("enable.partition.eof", "true")]);
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|p| p.id()).collect();
@@ -167,7 +167,7 @@ pub fn read_all(servers: &str, topic: &str, isolation: &str) -> Vec<Seen> {
 }
 
 /// Polls until `count` records have come.
-pub fn read_count(consumer: &BaseConsumer, count: usize) -> Vec<Seen> {
+pub(crate) fn read_count(consumer: &BaseConsumer, count: usize) -> Vec<Seen> {
     let mut records = Vec::new();
     let deadline = Instant::now() + PATIENCE;
     while records.len() < count {
@@ -182,7 +182,7 @@ pub fn read_count(consumer: &BaseConsumer, count: usize) -> Vec<Seen> {
 }
 
 /// Polls `check` until it holds.
-pub fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     let (_sender, ticks) = std::sync::mpsc::channel::<()>();
     while !check() {
