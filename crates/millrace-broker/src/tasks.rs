@@ -2,6 +2,7 @@
 
 use crate::error::BrokerError;
 use crate::node::Node;
+use crate::storage::cleaner::CompactionLimits;
 use crate::storage::partition::Partition;
 use crate::txn::coordinator::World;
 use std::sync::Arc;
@@ -92,6 +93,18 @@ fn maintain_partition(node: &Node, partition: &Partition, now_ms: i64) {
         }
         Ok(_) => {}
         Err(error) => tracing::error!(partition = %partition.id, %error, "cannot drop old segments"),
+    }
+    let limits = &node.settings.limits;
+    let limits = CompactionLimits {
+        keys_max: limits.compaction_keys_max,
+        decompressed_bytes_max: limits.decompressed_batch_bytes_max,
+    };
+    match partition.compact(limits, now_ms) {
+        Ok(Some(done)) => {
+            tracing::info!(partition = %partition.id, bytes_before = done.bytes_before, bytes_after = done.bytes_after, "compacted");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(partition = %partition.id, %error, "cannot compact"),
     }
     partition.expire_producers(now_ms - node.settings.producer_id_expiration_ms);
 }

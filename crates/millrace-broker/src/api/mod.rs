@@ -1,6 +1,7 @@
 //! The answers, one file per family of requests: each decides nothing itself but asks logs, groups and transactions,
 //! and puts what they say into protocol terms.
 
+pub(crate) mod configs;
 pub(crate) mod fetch;
 pub(crate) mod group_admin;
 pub(crate) mod groups;
@@ -8,8 +9,10 @@ pub(crate) mod list_offsets;
 pub(crate) mod metadata;
 pub(crate) mod offsets;
 pub(crate) mod produce;
+pub(crate) mod records;
 pub(crate) mod topics;
 pub(crate) mod transactions;
+pub(crate) mod txn_admin;
 pub(crate) mod versions;
 
 use kafka_protocol::error::ResponseError;

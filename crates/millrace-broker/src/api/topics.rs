@@ -23,7 +23,7 @@ pub(crate) const SOURCE_TOPIC: i8 = 1;
 pub(crate) const SOURCE_DEFAULT: i8 = 5;
 
 /// Runs a change of topics where blocking is allowed.
-async fn change<T: Send + 'static>(
+pub(crate) async fn change<T: Send + 'static>(
     context: &Context,
     change: impl FnOnce(&Node, &TopicsGuard<'_>) -> T + Send + 'static,
 ) -> Option<T> {
@@ -36,12 +36,12 @@ async fn change<T: Send + 'static>(
     changed
 }
 
-fn failed(error: &TopicError) -> Refusal {
+pub(crate) fn failed(error: &TopicError) -> Refusal {
     tracing::error!(%error, "cannot change a topic");
     (ResponseError::KafkaStorageError, error.to_string())
 }
 
-fn lost() -> Refusal {
+pub(crate) fn lost() -> Refusal {
     (ResponseError::UnknownServerError, "the change did not come to an end; see the broker's log".into())
 }
 

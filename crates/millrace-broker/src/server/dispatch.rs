@@ -128,6 +128,17 @@ async fn route(context: Context, request: Request) -> Result<Option<BytesMut>, F
         ApiKey::AddOffsetsToTxn => call(context, request, transactions::add_offsets).await,
         ApiKey::TxnOffsetCommit => call(context, request, transactions::offset_commit).await,
         ApiKey::EndTxn => call(context, request, transactions::end).await,
+        ApiKey::DescribeConfigs => call(context, request, configs::describe).await,
+        ApiKey::AlterConfigs => call(context, request, configs::alter_all).await,
+        ApiKey::IncrementalAlterConfigs => call(context, request, configs::alter_some).await,
+        ApiKey::DeleteRecords => call(context, request, records::delete_records).await,
+        ApiKey::DescribeLogDirs => call(context, request, records::describe_log_dirs).await,
+        ApiKey::ElectLeaders => call(context, request, records::elect_leaders).await,
+        ApiKey::ListPartitionReassignments => call(context, request, records::list_reassignments).await,
+        ApiKey::DescribeAcls => call(context, request, records::describe_acls).await,
+        ApiKey::ListTransactions => call(context, request, txn_admin::list).await,
+        ApiKey::DescribeTransactions => call(context, request, txn_admin::describe).await,
+        ApiKey::DescribeProducers => call(context, request, txn_admin::describe_producers).await,
         other => Err(FrameError::UnknownApi(other as i16)),
     }
 }

@@ -24,6 +24,8 @@ const ATTR_CODEC_MASK: i16 = 0x07;
 const ATTR_LOG_APPEND_TIME: i16 = 0x08;
 const ATTR_TRANSACTIONAL: i16 = 0x10;
 const ATTR_CONTROL: i16 = 0x20;
+/// Set by compaction: the base timestamp is the time from which tombstones and markers of the batch may go.
+const ATTR_DELETE_HORIZON: i16 = 0x40;
 
 /// No producer id: the batch is not idempotent.
 pub(crate) const NO_PRODUCER_ID: i64 = -1;
@@ -123,6 +125,16 @@ impl BatchHeader {
 
     pub(crate) fn is_control(&self) -> bool {
         self.attributes & ATTR_CONTROL != 0
+    }
+
+    /// From when on compaction may drop the tombstones or the marker in this batch; `None` if compaction has not met it.
+    pub(crate) fn delete_horizon_ms(&self) -> Option<i64> {
+        (self.attributes & ATTR_DELETE_HORIZON != 0).then_some(self.base_timestamp_ms)
+    }
+
+    /// The same head with a delete horizon. Record times are relative to it, so they must be written anew.
+    pub(crate) fn with_delete_horizon(self, horizon_ms: i64) -> Self {
+        Self { attributes: self.attributes | ATTR_DELETE_HORIZON, base_timestamp_ms: horizon_ms, ..self }
     }
 
     pub(crate) fn has_log_append_time(&self) -> bool {

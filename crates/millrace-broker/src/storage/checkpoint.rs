@@ -38,7 +38,7 @@ impl Checkpoint {
         out.count(self.sealed.len() + 1);
         for segment in self.sealed.iter().chain([&self.active]) {
             out.i64(segment.base_offset).u32(segment.generation).i64(segment.next_offset).u32(segment.bytes);
-            out.i64(segment.max_timestamp_ms).i64(segment.cleaned_at_ms.unwrap_or(-1));
+            out.i64(segment.max_timestamp_ms).i64(segment.delete_horizon_ms.unwrap_or(-1));
         }
         out.count(self.producers.iter().count());
         for (id, producer) in self.producers.iter() {
@@ -74,7 +74,7 @@ impl Checkpoint {
                 next_offset: fields.i64()?,
                 bytes: fields.u32()?,
                 max_timestamp_ms: fields.i64()?,
-                cleaned_at_ms: known(fields.i64()?),
+                delete_horizon_ms: known(fields.i64()?),
             });
         }
         let active = sealed.pop().ok_or(Malformed)?;
@@ -151,7 +151,7 @@ mod tests {
             next_offset: 9,
             bytes: 100,
             max_timestamp_ms: 3,
-            cleaned_at_ms: Some(8),
+            delete_horizon_ms: Some(8),
         };
         Checkpoint {
             log_start_offset: 5,

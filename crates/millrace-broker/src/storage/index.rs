@@ -55,12 +55,6 @@ impl Index {
         after.checked_sub(1).map_or(0, |index| self.entries[index].position)
     }
 
-    /// Drops entries at or after `position`.
-    pub(crate) fn truncate(&mut self, position: u32) {
-        let keep = self.entries.partition_point(|entry| entry.position < position);
-        self.entries.truncate(keep);
-    }
-
     /// The entries in `range` as stored on disk.
     pub(crate) fn encode(&self, range: Range<usize>) -> Vec<u8> {
         let mut out = Vec::with_capacity(range.len() * ENTRY_BYTES);
@@ -135,8 +129,5 @@ mod tests {
         assert_eq!(Index::decode(&stored[..stored.len() - 3], u32::MAX).len(), 23);
         assert_eq!(Index::decode(&stored, 16_385).len(), 1, "past the end of the log");
         assert_eq!(Index::decode(&[&stored[..], &[0; 64]].concat(), u32::MAX), index, "zeros after a power cut");
-        let mut cut = index.clone();
-        cut.truncate(32_768);
-        assert_eq!(cut.len(), 1);
     }
 }

@@ -17,7 +17,9 @@ pub(crate) mod aborted;
 pub(crate) mod batch;
 pub(crate) mod cache;
 pub(crate) mod checkpoint;
+pub(crate) mod cleaner;
 pub(crate) mod codec;
+pub(crate) mod compaction;
 pub(crate) mod error;
 pub(crate) mod index;
 pub(crate) mod log;
@@ -29,7 +31,10 @@ pub(crate) mod read;
 pub(crate) mod record;
 pub(crate) mod recovery;
 pub(crate) mod retention;
+pub(crate) mod rewrite;
 pub(crate) mod segment;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 pub(crate) mod time;

@@ -122,11 +122,6 @@ impl Source {
         }
     }
 
-    /// Whether reading it may have to wait for the disk: all but the newest data.
-    pub(crate) fn may_be_cold(&self) -> bool {
-        matches!(self, Self::Sealed { .. })
-    }
-
     /// First offset after the segment.
     fn next_offset(&self) -> Option<i64> {
         match self {

@@ -182,6 +182,20 @@ pub(crate) fn write_varint(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
+/// Appends a stored record with another time delta.
+pub(crate) fn write_rebased(out: &mut Vec<u8>, raw: &[u8], timestamp_delta: i64) -> Result<(), RecordError> {
+    let mut rest = raw;
+    read_varint(&mut rest)?;
+    let attributes = take(&mut rest, 1)?;
+    read_varint(&mut rest)?;
+    let mut body = attributes.to_vec();
+    write_varint(&mut body, timestamp_delta);
+    body.extend_from_slice(rest);
+    write_varint(out, body.len() as i64);
+    out.extend_from_slice(&body);
+    Ok(())
+}
+
 /// Appends one record without headers.
 pub(crate) fn write_record(
     out: &mut Vec<u8>,

@@ -36,6 +36,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<Self, LogError> {
         fs::create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
+        crate::storage::rewrite::remove_temporary(&dir)?;
         let files = list(&dir)?;
         let mut log = Self::empty(dir, settings, cache);
         match Checkpoint::load(&log.dir)? {

@@ -19,8 +19,9 @@ pub(crate) struct SegmentMeta {
     pub(crate) bytes: u32,
     /// Latest timestamp in it, Unix milliseconds.
     pub(crate) max_timestamp_ms: i64,
-    /// When compaction first passed over what it holds; `None` if never. Tombstones live `delete.retention.ms` from then.
-    pub(crate) cleaned_at_ms: Option<i64>,
+    /// From when on compaction may drop all tombstones and markers in it; `None` if it has none, or compaction has not
+    /// met them.
+    pub(crate) delete_horizon_ms: Option<i64>,
 }
 
 impl Default for SegmentMeta {
@@ -31,7 +32,7 @@ impl Default for SegmentMeta {
             next_offset: 0,
             bytes: 0,
             max_timestamp_ms: NO_TIMESTAMP_MS,
-            cleaned_at_ms: None,
+            delete_horizon_ms: None,
         }
     }
 }

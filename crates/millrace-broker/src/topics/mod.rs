@@ -1,5 +1,7 @@
-//! Topics: their settings ([`config`]), their names ([`name`]), what may be created ([`creation`]), and the registry of all of them ([`registry`]).
+//! Topics: their settings ([`config`]), their names ([`name`]), what may be created ([`creation`]) and changed
+//! ([`alteration`]), and the registry of all of them ([`registry`]).
 
+pub(crate) mod alteration;
 pub(crate) mod config;
 pub(crate) mod creation;
 pub(crate) mod name;

@@ -37,7 +37,7 @@ impl TxnState {
         }
     }
 
-    const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Empty,
         Self::Ongoing,
         Self::Prepared(Marker::Commit),
