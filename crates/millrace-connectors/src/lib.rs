@@ -2,6 +2,7 @@
 #![warn(missing_docs)]
 
 pub mod kafka;
+pub mod lake;
 pub mod sink;
 pub mod store;
 #[cfg(feature = "testing")]

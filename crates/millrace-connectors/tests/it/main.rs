@@ -1,6 +1,7 @@
 //! Integration tests, one binary. The slow suite (`--ignored`) starts Debian's PostgreSQL 15 itself.
 
 mod kafka;
+mod lake;
 mod sink;
 mod store;
 mod support;

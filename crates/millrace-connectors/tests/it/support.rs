@@ -1,9 +1,11 @@
 //! What the tests share: a broker to talk to, names of their own, contracts.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use millrace_broker::BrokerSettings;
 use millrace_connectors::kafka::ClientSettings;
 use millrace_model::contract::TopicSettings;
 use millrace_model::{Column, ColumnType, Contract, Role};
@@ -14,12 +16,24 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A broker for one test.
 pub(crate) struct Broker {
     pub(crate) settings: ClientSettings,
+    /// The embedded one and its folder, unless the test talks to a cluster.
+    _embedded: Option<(millrace_broker::Broker, tempfile::TempDir)>,
 }
 
-/// The Kafka at `MILLRACE_TEST_KAFKA` (host:port).
+/// An embedded broker of the test's own; or, where the variable `MILLRACE_TEST_KAFKA` names one (host:port), a Kafka
+/// cluster, so that the same tests keep the two alike.
 pub(crate) async fn broker() -> Broker {
-    let address = std::env::var("MILLRACE_TEST_KAFKA").expect("MILLRACE_TEST_KAFKA");
-    Broker { settings: ClientSettings::new(address) }
+    if let Ok(address) = std::env::var("MILLRACE_TEST_KAFKA") {
+        return Broker { settings: ClientSettings::new(address), _embedded: None };
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = BrokerSettings {
+        data_dir: folder.path().join("broker"),
+        listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        ..BrokerSettings::default()
+    };
+    let embedded = millrace_broker::Broker::start(settings).await.expect("a broker");
+    Broker { settings: ClientSettings::new(embedded.address().to_string()), _embedded: Some((embedded, folder)) }
 }
 
 /// A name no other test, and no other run on the same cluster, uses.
