@@ -74,6 +74,11 @@ impl Broker {
         self.address
     }
 
+    #[cfg(test)]
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
     /// What the broker has done and holds.
     pub fn stats(&self) -> BrokerStats {
         let node = &self.node;

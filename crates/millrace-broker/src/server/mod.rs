@@ -7,3 +7,5 @@ pub(crate) mod dispatch;
 pub(crate) mod frame;
 pub(crate) mod listener;
 pub(crate) mod shape;
+#[cfg(test)]
+mod tests;
