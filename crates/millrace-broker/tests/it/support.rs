@@ -191,3 +191,59 @@ pub(crate) fn wait_until(what: &str, mut check: impl FnMut() -> bool) {
         let _ = ticks.recv_timeout(Duration::from_millis(20));
     }
 }
+
+/// A broker in a process of its own, so that it can be killed.
+pub(crate) struct ChildBroker {
+    child: std::process::Child,
+    dir: std::path::PathBuf,
+    mode: String,
+    pub(crate) address: String,
+    /// Milliseconds from the start of recovery to listening, as the broker says.
+    pub(crate) start_ms: f64,
+}
+
+impl ChildBroker {
+    pub(crate) fn start(dir: &Path, mode: &str) -> Self {
+        Self::start_at(dir, "127.0.0.1:0", mode)
+    }
+
+    fn start_at(dir: &Path, listen: &str, mode: &str) -> Self {
+        use std::io::BufRead;
+        // Cargo builds the examples beside the tests: target/<profile>/deps/<test> and target/<profile>/examples/broker.
+        let exe = std::env::current_exe().unwrap();
+        let program = exe.parent().unwrap().parent().unwrap().join("examples/broker");
+        let mut child = std::process::Command::new(&program)
+            .args([dir.as_os_str(), listen.as_ref(), mode.as_ref()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}; build it with --examples", program.display()));
+        let mut said = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let words: Vec<&str> = said.split_whitespace().collect();
+        let ["listening", "on", address, "after", ms, "ms"] = words[..] else {
+            panic!("the broker did not start: {said:?}")
+        };
+        Self { address: address.into(), start_ms: ms.parse().unwrap(), child, dir: dir.into(), mode: mode.into() }
+    }
+
+    /// `kill -9`, and at once a new one on the same data and port.
+    pub(crate) fn kill_and_restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        *self = Self::start_at(&self.dir, &self.address, &self.mode);
+    }
+}
+
+impl Drop for ChildBroker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Lets some time pass between two disturbances.
+pub(crate) fn pause(time: Duration) {
+    let (_sender, timer) = std::sync::mpsc::channel::<()>();
+    let _ = timer.recv_timeout(time);
+}
