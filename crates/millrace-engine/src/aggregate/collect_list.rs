@@ -67,7 +67,9 @@ impl GroupState for CollectList {
         let (rows, groups) = valid_rows(arguments[0].logical_nulls().as_ref(), rows, groups);
         let encoded = self.encoding.encode(&arguments[0], &rows)?;
         for (i, &group) in groups.iter().enumerate() {
-            self.change(group as usize, |list| list.push(encoded.row(i).data()));
+            self.change(group as usize, |list| {
+                list.push(encoded.row(i).data());
+            });
         }
         Ok(())
     }

@@ -40,15 +40,16 @@ impl ByteSet {
             return;
         }
         if index.is_empty() {
-            for (i, known) in values.iter().enumerate() {
-                index.insert_unique(hasher.hash_one(known), i as u32, |&i| hasher.hash_one(values.get(i as usize)));
+            let mut place = 0;
+            for known in values.iter() {
+                index.insert_unique(hasher.hash_one(known), place, |&place| hasher.hash_one(values.at(place)));
+                place = values.after(place);
             }
         }
         let hash = hasher.hash_one(value);
-        if index.find(hash, |&i| values.get(i as usize) == value).is_none() {
-            let i = values.len() as u32;
-            values.push(value);
-            index.insert_unique(hash, i, |&i| hasher.hash_one(values.get(i as usize)));
+        if index.find(hash, |&place| values.at(place) == value).is_none() {
+            let place = values.push(value);
+            index.insert_unique(hash, place, |&place| hasher.hash_one(values.at(place)));
         }
     }
 

@@ -5,6 +5,7 @@ use datafusion::common::{Result, plan_err};
 
 use super::collect_list::list_of;
 use super::moments::Deviation;
+use crate::functions::mismatch;
 
 /// An aggregate function of Spark's that can run over a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -150,9 +151,7 @@ impl Function {
 fn boolean(name: &str, given: &DataType) -> Result<DataType> {
     match given {
         DataType::Boolean | DataType::Null => Ok(DataType::Boolean),
-        _ => plan_err!(
-            "[DATATYPE_MISMATCH] {name}() takes a BOOLEAN, not {given}; hint: write a condition, as in x = 'a'"
-        ),
+        _ => Err(mismatch(name, "a BOOLEAN", given, "write a condition, as in x = 'a'")),
     }
 }
 
@@ -165,7 +164,7 @@ fn number(name: &str, given: &DataType, integers: DataType) -> Result<DataType> 
         Decimal32(precision, scale) | Decimal64(precision, scale) | Decimal128(precision, scale) => {
             Ok(Decimal128(*precision, *scale))
         }
-        _ => plan_err!("[DATATYPE_MISMATCH] {name}() takes a number, not {given}; hint: CAST it to BIGINT or DOUBLE"),
+        _ => Err(mismatch(name, "a number", given, "CAST(x AS BIGINT), or AS DOUBLE")),
     }
 }
 

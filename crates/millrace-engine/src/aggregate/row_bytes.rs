@@ -21,8 +21,9 @@ impl RowBytes {
     pub(super) fn new(value_type: &DataType) -> Result<Self> {
         let converter = RowConverter::new(vec![SortField::new(value_type.clone())]).map_err(|_| {
             plan_datafusion_err!(
-                "[DATATYPE_MISMATCH] values of type {value_type} cannot be kept or compared by an aggregate; hint: collect \
-                 the fields you need with named_struct()"
+                "[DATATYPE_MISMATCH] values of type {} cannot be kept or compared by an aggregate; hint: collect \
+                 the fields you need with named_struct()",
+                crate::functions::type_name(value_type)
             )
         })?;
         let null = converter.convert_columns(&[new_null_array(value_type, 1)])?.row(0).data().into();
@@ -62,41 +63,66 @@ impl RowBytes {
     }
 }
 
-/// Values of one group, end to end in arrival order.
+/// Values of one group in one allocation, in order of arrival: each its length, then its bytes.
 #[derive(Default, Clone)]
 pub(super) struct ByteList {
     bytes: Vec<u8>,
-    ends: Vec<u32>,
+    len: u32,
 }
 
+/// Bytes before each value.
+const LENGTH_BYTES: usize = size_of::<u32>();
+
 impl ByteList {
-    pub(super) fn push(&mut self, value: &[u8]) {
+    /// Appends a value; gives its place, for [`at`](Self::at).
+    pub(super) fn push(&mut self, value: &[u8]) -> u32 {
+        let fits = "a group's values stay under the job's memory limit, far below 4 GiB";
+        let place = u32::try_from(self.bytes.len()).expect(fits);
+        self.bytes.extend_from_slice(&u32::try_from(value.len()).expect(fits).to_ne_bytes());
         self.bytes.extend_from_slice(value);
-        let end = u32::try_from(self.bytes.len())
-            .expect("a group's values stay under the job's memory limit, far below 4 GiB");
-        self.ends.push(end);
+        self.len += 1;
+        place
     }
 
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.len as usize
     }
 
-    pub(super) fn get(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
-        &self.bytes[start..self.ends[index] as usize]
+    /// The value that was pushed to this place.
+    pub(super) fn at(&self, place: u32) -> &[u8] {
+        first_value(&self.bytes[place as usize..]).0
+    }
+
+    /// The place after this one.
+    pub(super) fn after(&self, place: u32) -> u32 {
+        place + (LENGTH_BYTES + self.at(place).len()) as u32
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.len()).map(|index| self.get(index))
+        let mut rest = self.bytes.as_slice();
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let (value, after) = first_value(rest);
+            rest = after;
+            Some(value)
+        })
     }
 
     /// Appends all of another list.
     pub(super) fn append(&mut self, other: &ByteList) {
-        other.iter().for_each(|value| self.push(value));
+        self.bytes.extend_from_slice(&other.bytes);
+        self.len += other.len;
     }
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<u32>()
+        self.bytes.capacity()
     }
+}
+
+fn first_value(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH_BYTES>().expect("a place is the start of a value");
+    rest.split_at(u32::from_ne_bytes(*length) as usize)
 }

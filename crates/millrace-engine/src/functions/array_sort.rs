@@ -11,7 +11,7 @@ use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, SortOptions};
 use datafusion::common::{Result, plan_err};
 
-use super::simple::{Simple, take_between};
+use super::simple::{Simple, mismatch, take_between};
 
 /// `array_sort(xs)` and `sort_array(xs[, ascending])`.
 pub(super) fn functions() -> Vec<Simple> {
@@ -56,7 +56,7 @@ pub(super) fn as_list(name: &str, given: &DataType) -> Result<DataType> {
     match given {
         DataType::List(_) => Ok(given.clone()),
         DataType::LargeList(field) | DataType::FixedSizeList(field, _) => Ok(DataType::List(Arc::clone(field))),
-        _ => plan_err!("[DATATYPE_MISMATCH] {name}() takes an ARRAY, not {given}"),
+        _ => Err(mismatch(name, "an ARRAY", given, "array(x) makes one")),
     }
 }
 

@@ -12,6 +12,7 @@ use arrow_schema::DataType;
 use datafusion::common::{DataFusionError, Result, exec_datafusion_err, plan_err};
 
 use super::simple::{Simple, take_between};
+use super::type_name::type_name;
 
 /// `a / b`.
 pub(super) fn divide() -> Simple {
@@ -34,7 +35,11 @@ pub(super) fn div() -> Simple {
             if types.iter().all(|given| given.is_integer() || given.is_null()) {
                 return Ok(vec![DataType::Int64; 2]);
             }
-            plan_err!("[DATATYPE_MISMATCH] DIV takes integers, not {} and {}; hint: write a / b", types[0], types[1])
+            plan_err!(
+                "[DATATYPE_MISMATCH] DIV takes integers, not {} and {}; hint: write a / b",
+                type_name(&types[0]),
+                type_name(&types[1])
+            )
         },
         returns: |_| DataType::Int64,
         evaluate: |columns, _| {
@@ -60,7 +65,11 @@ enum Zero {
 fn coerce(types: &[DataType]) -> Result<Vec<DataType>> {
     take_between("divide", types, 2, 2)?;
     if types.iter().any(|given| !(given.is_numeric() || given.is_null() || given.is_string())) {
-        return plan_err!("[DATATYPE_MISMATCH] cannot divide {} by {}; hint: CAST both to numbers", types[0], types[1]);
+        return plan_err!(
+            "[DATATYPE_MISMATCH] cannot divide {} by {}; hint: CAST both to numbers",
+            type_name(&types[0]),
+            type_name(&types[1])
+        );
     }
     if types.iter().any(DataType::is_decimal)
         && let (Some(left), Some(right)) = (as_decimal(&types[0]), as_decimal(&types[1]))

@@ -3,13 +3,32 @@
 //! A name is looked up in three layers, the later over the earlier: DataFusion's functions, `datafusion-spark`'s, ours. Ours
 //! are only those that the first two lack or get differently from Spark 4.2 in ANSI mode.
 
+mod arithmetic;
 mod array_access;
 mod array_sort;
+mod arrays;
+mod calendar;
+mod casts;
+mod clock;
+mod date_parts;
+mod date_pattern;
+mod date_text;
+mod date_trunc;
 mod divide;
+mod json;
+mod json_path;
+mod number_text;
+mod patterns;
 mod planner;
+mod renamed;
 mod simple;
 mod size;
+mod type_name;
+mod unix_time;
 mod window;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -19,19 +38,36 @@ use datafusion::functions_nested::array_filter::array_filter_higher_order_functi
 use datafusion::functions_nested::array_transform::array_transform_higher_order_function;
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{HigherOrderUDF, ScalarUDF};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion_spark::planner::SparkFunctionPlanner;
 
+use self::casts::SparkCasts;
 use self::planner::{SparkOperators, SparkTypes};
 use crate::aggregate::aggregate_udfs;
 
-pub(crate) use simple::timestamp_type;
+pub(crate) use simple::{mismatch, timestamp_type};
+pub(crate) use type_name::type_name;
 pub(crate) use window::{WindowSizes, is_window, window_type};
 
 /// The scalar functions of ours.
 pub(crate) fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {
-    let simple = [array_sort::functions(), size::functions(), array_access::functions()].into_iter().flatten();
-    let simple = simple.chain([divide::div(), divide::try_divide()]);
-    simple.map(simple::Simple::udf).chain(window::functions()).collect()
+    let simple = [
+        arithmetic::functions(),
+        array_access::functions(),
+        array_sort::functions(),
+        arrays::functions(),
+        date_parts::functions(),
+        date_text::functions(),
+        date_trunc::functions(),
+        json::functions(),
+        patterns::functions(),
+        renamed::functions(),
+        size::functions(),
+        unix_time::functions(),
+        vec![arithmetic::bround(), divide::div(), divide::try_divide(), type_name::type_of()],
+    ];
+    let simple = simple.into_iter().flatten().map(simple::Simple::udf);
+    simple.chain(renamed::aliases()).chain([clock::current_timestamp()]).chain(window::functions()).collect()
 }
 
 fn planners() -> [Arc<dyn ExprPlanner>; 2] {
@@ -45,6 +81,11 @@ fn higher_order_udfs() -> Vec<Arc<HigherOrderUDF>> {
         named(array_transform_higher_order_function(), "transform"),
         named(array_filter_higher_order_function(), "filter"),
     ]
+}
+
+/// Rules to run after DataFusion's own analysis of a plan.
+pub(crate) fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    vec![Arc::new(SparkCasts::new())]
 }
 
 /// Adds everything a statement in Spark's dialect needs: functions, planners and settings.
@@ -65,5 +106,6 @@ pub(crate) fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
     let aggregates = datafusion_spark::all_default_aggregate_functions().into_iter().chain(aggregate_udfs());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates);
     builder.higher_order_functions().get_or_insert_default().extend(higher_order_udfs());
-    builder.with_config(config).with_type_planner(Arc::new(SparkTypes))
+    let builder = builder.with_config(config).with_type_planner(Arc::new(SparkTypes));
+    analyzer_rules().into_iter().fold(builder, SessionStateBuilder::with_analyzer_rule)
 }

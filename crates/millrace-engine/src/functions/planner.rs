@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `1 / 2` | 0 | 0.5 |
 //! | `7 DIV 2` | not known | 3 |
+//! | `9223372036854775807 + 1` | -9223372036854775808 | an error |
+//! | `5 % 0` | an error | an error that says what to write |
 //! | `xs[0]` | NULL: counts from 1 | the first element |
 //! | `TIMESTAMP` | nanoseconds, no zone | microseconds, UTC |
 
@@ -17,14 +19,18 @@ use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF};
 use sqlparser::ast;
 
 use super::simple::timestamp_type;
-use super::{array_access, divide};
+use super::{arithmetic, array_access, divide};
 
-/// Plans `/`, `DIV` and `xs[i]`.
+/// Plans `/`, `DIV`, `xs[i]`, and `+ - * %` of integers.
 #[derive(Debug)]
 pub(super) struct SparkOperators {
     divide: Arc<ScalarUDF>,
     div: Arc<ScalarUDF>,
     subscript: Arc<ScalarUDF>,
+    add: Arc<ScalarUDF>,
+    subtract: Arc<ScalarUDF>,
+    multiply: Arc<ScalarUDF>,
+    remainder: Arc<ScalarUDF>,
 }
 
 impl SparkOperators {
@@ -33,6 +39,10 @@ impl SparkOperators {
             divide: divide::divide().infix("/"),
             div: divide::div().infix("DIV"),
             subscript: array_access::subscript().udf(),
+            add: arithmetic::add().infix("+"),
+            subtract: arithmetic::subtract().infix("-"),
+            multiply: arithmetic::multiply().infix("*"),
+            remainder: arithmetic::remainder().infix("%"),
         }
     }
 }
@@ -44,15 +54,20 @@ fn call(function: &Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
 impl ExprPlanner for SparkOperators {
     fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = expr;
-        let function = match op {
-            ast::BinaryOperator::Divide => &self.divide,
-            ast::BinaryOperator::DuckIntegerDivide | ast::BinaryOperator::MyIntegerDivide => &self.div,
+        let number = |given: &DataType| given.is_numeric() || given.is_null() || given.is_string();
+        let integer = |given: &DataType| given.is_integer();
+        // Decimals keep DataFusion's rules, and so do times and intervals.
+        let double = |given: &DataType| (given.is_integer() || given.is_floating()) || given.is_null();
+        let (function, applies): (_, &dyn Fn(&DataType) -> bool) = match op {
+            ast::BinaryOperator::Divide => (&self.divide, &number),
+            ast::BinaryOperator::DuckIntegerDivide | ast::BinaryOperator::MyIntegerDivide => (&self.div, &number),
+            ast::BinaryOperator::Plus => (&self.add, &integer),
+            ast::BinaryOperator::Minus => (&self.subtract, &integer),
+            ast::BinaryOperator::Multiply => (&self.multiply, &integer),
+            ast::BinaryOperator::Modulo => (&self.remainder, &double),
             _ => return Ok(PlannerResult::Original(RawBinaryExpr { op, left, right })),
         };
-        // An interval divided by a number stays DataFusion's.
-        let number = |given: &DataType| given.is_numeric() || given.is_null() || given.is_string();
-        let numbers = number(&left.get_type(schema)?) && number(&right.get_type(schema)?);
-        if numbers {
+        if applies(&left.get_type(schema)?) && applies(&right.get_type(schema)?) {
             return Ok(PlannerResult::Planned(call(function, vec![left, right])));
         }
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))

@@ -3,12 +3,16 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
-use arrow_schema::{DataType, TimeUnit};
-use datafusion::common::{Result, ScalarValue, plan_err};
+use arrow_array::{Array, ArrayRef};
+use arrow_cast::cast;
+use arrow_schema::{DataType, Field, TimeUnit};
+use datafusion::common::{DataFusionError, Result, ScalarValue, plan_datafusion_err, plan_err};
+use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+use super::type_name::type_name;
 
 /// A scalar function that works on whole columns of equal length.
 #[derive(Debug)]
@@ -114,14 +118,14 @@ pub(super) fn as_timestamp(name: &str, given: &DataType) -> Result<DataType> {
     match given {
         DataType::Timestamp(_, _) | DataType::Date32 | DataType::Date64 | DataType::Null => Ok(timestamp_type()),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(timestamp_type()),
-        _ => plan_err!("[DATATYPE_MISMATCH] {name}() takes a TIMESTAMP, not {given}; hint: CAST(x AS TIMESTAMP)"),
+        _ => Err(mismatch(name, "a TIMESTAMP", given, "CAST(x AS TIMESTAMP)")),
     }
 }
 
 /// What Spark casts to STRING by itself: everything that is not nested or binary.
 pub(super) fn as_text(name: &str, given: &DataType) -> Result<DataType> {
     if given.is_nested() {
-        return plan_err!("[DATATYPE_MISMATCH] {name}() takes a STRING, not {given}; hint: to_json(x) gives one");
+        return Err(mismatch(name, "a STRING", given, "to_json(x) gives one"));
     }
     Ok(DataType::Utf8)
 }
@@ -131,7 +135,32 @@ pub(super) fn as_integer(name: &str, given: &DataType, integer: DataType) -> Res
     if given.is_integer() || given.is_null() {
         return Ok(integer);
     }
-    plan_err!("[DATATYPE_MISMATCH] {name}() takes an integer, not {given}; hint: CAST(x AS INT)")
+    Err(mismatch(name, "an integer", given, "CAST(x AS INT)"))
+}
+
+/// Spark's error for an argument of a type without a meaning.
+pub(crate) fn mismatch(name: &str, wanted: &str, given: &DataType, hint: &str) -> DataFusionError {
+    plan_datafusion_err!("[DATATYPE_MISMATCH] {name}() takes {wanted}, not {}; hint: {hint}", type_name(given))
+}
+
+/// What can be read as a DATE.
+pub(super) fn as_date(name: &str, given: &DataType) -> Result<DataType> {
+    as_timestamp(name, given).map(|_| DataType::Date32)
+}
+
+/// The result of another function for these columns.
+pub(super) fn delegate(to: &ScalarUDF, columns: &[ArrayRef], result: &DataType) -> Result<ArrayRef> {
+    let rows = columns.first().map_or(1, |column| column.len());
+    let field =
+        |(i, column): (usize, &ArrayRef)| Arc::new(Field::new(format!("x{i}"), column.data_type().clone(), true));
+    let given = to.invoke_with_args(ScalarFunctionArgs {
+        args: columns.iter().cloned().map(ColumnarValue::Array).collect(),
+        arg_fields: columns.iter().enumerate().map(field).collect(),
+        number_rows: rows,
+        return_field: Arc::new(Field::new(to.name(), result.clone(), true)),
+        config_options: Arc::new(ConfigOptions::default()),
+    })?;
+    Ok(cast(&given.into_array(rows)?, result)?)
 }
 
 /// Checks the number of arguments.

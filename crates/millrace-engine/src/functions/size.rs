@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, Int32Array};
 use arrow_schema::DataType;
-use datafusion::common::{Result, plan_err};
+use datafusion::common::Result;
 
 use super::array_sort::as_list;
-use super::simple::{Simple, take_between};
+use super::simple::{Simple, mismatch, take_between};
 
 /// `size` and its other names.
 pub(super) fn functions() -> Vec<Simple> {
@@ -19,7 +19,7 @@ pub(super) fn functions() -> Vec<Simple> {
             take_between("size", types, 1, 1)?;
             match &types[0] {
                 DataType::Map(_, _) => Ok(types.to_vec()),
-                DataType::Null => plan_err!("[DATATYPE_MISMATCH] size() takes an ARRAY or a MAP, not NULL"),
+                DataType::Null => Err(mismatch("size", "an ARRAY or a MAP", &types[0], "CAST(NULL AS ARRAY<STRING>)")),
                 other => Ok(vec![as_list("size", other)?]),
             }
         },

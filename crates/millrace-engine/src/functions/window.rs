@@ -2,7 +2,8 @@
 //!
 //! Over a stream the first two are marks: the planner finds them in GROUP BY and puts an operator there. In a batch query a
 //! tumbling `window` is an ordinary function. They are volatile to the optimizer, because a row can lie in many windows: a
-//! mark must stay where it was written, neither folded nor pushed below the GROUP BY.
+//! mark is neither folded nor computed once for two places. (DataFusion's optimizer still pushes a HAVING on a window below
+//! GROUP BY; the streaming planner takes aggregations out of its reach first.)
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use datafusion::logical_expr::{
 };
 use millrace_model::time::parse_interval;
 
-use super::simple::{Simple, as_timestamp, take_between, timestamp_type};
+use super::simple::{Simple, as_timestamp, mismatch, take_between, timestamp_type};
 
 /// The sizes of a `window(…)` call, in microseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -196,10 +197,7 @@ fn window_time() -> Simple {
             if is_window(&types[0]) {
                 return Ok(vec![window_type()]);
             }
-            plan_err!(
-                "[DATATYPE_MISMATCH] window_time() takes a window, not {}; hint: give it window or session_window",
-                types[0]
-            )
+            Err(mismatch("window_time", "a window", &types[0], "give it window or session_window"))
         },
         returns: |_| timestamp_type(),
         evaluate: |columns, _| last_moments(&columns[0]),
