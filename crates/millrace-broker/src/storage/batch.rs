@@ -137,6 +137,21 @@ impl BatchHeader {
         Self { attributes: self.attributes | ATTR_DELETE_HORIZON, base_timestamp_ms: horizon_ms, ..self }
     }
 
+    /// A batch that only says that these offsets were here.
+    pub(crate) fn emptied(&self) -> NewBatch {
+        let header = Self {
+            attributes: 0,
+            base_timestamp_ms: NO_TIMESTAMP_MS,
+            max_timestamp_ms: NO_TIMESTAMP_MS,
+            producer_id: NO_PRODUCER_ID,
+            producer_epoch: -1,
+            base_sequence: -1,
+            record_count: 0,
+            ..*self
+        };
+        NewBatch { header, codec: Codec::None }
+    }
+
     pub(crate) fn has_log_append_time(&self) -> bool {
         self.attributes & ATTR_LOG_APPEND_TIME != 0
     }

@@ -191,6 +191,9 @@ impl Job {
                         }
                     })
                 };
+                // A reader must be able to get past the last offset, even if nothing of its batch stays.
+                let is_last = header.next_offset() == self.plan.until;
+                let kept = kept.or_else(|| is_last.then(|| header.emptied().encode(&[])));
                 if let Some(kept) = kept
                     && let Ok(header) = BatchHeader::parse(&kept)
                 {

@@ -197,6 +197,32 @@ fn more_keys_than_there_is_room_for_take_several_rounds() {
 }
 
 #[test]
+fn a_reader_gets_past_the_end_even_if_nothing_is_left_there() {
+    let mut place = compacted(&[("segment.ms", "10"), ("min.cleanable.dirty.ratio", "0")]);
+    place.append(batch().record(9_000, Some("a"), Some("1")).record(9_000, Some("b"), Some("2")));
+    place.append(batch().record(9_000, Some("b"), None));
+    for _ in 0..3 {
+        place.now_ms += 2_000;
+        place.partition.compact(LIMITS, place.now_ms).unwrap();
+    }
+    assert_eq!(kept(&place), [(0, "a".into(), "1".into())]);
+    let place = place.reopen();
+    for offset in 0..3 {
+        let outcome = place.partition.read(offset, Isolation::Uncommitted, LIMIT, true).unwrap();
+        let end = crate::storage::batch::whole_batches(&outcome.records).last().unwrap().1.next_offset();
+        assert_eq!(end, 3, "from {offset}");
+    }
+    assert_eq!(place.partition.latest_time(LIMIT).unwrap().unwrap().offset, 0);
+    // Later it is no longer the end, and goes.
+    let mut place = place;
+    place.append(batch().record(9_000, Some("c"), Some("3")));
+    place.now_ms += 2_000;
+    place.partition.compact(LIMITS, place.now_ms).unwrap();
+    let outcome = place.partition.read(2, Isolation::Uncommitted, LIMIT, true).unwrap();
+    assert_eq!(crate::storage::batch::BatchHeader::parse(&outcome.records).unwrap().base_offset, 3);
+}
+
+#[test]
 fn records_without_a_key_are_refused() {
     let place = compacted(&[]);
     for codec in [Codec::None, Codec::Zstd] {
