@@ -10,7 +10,7 @@ use crate::storage::batch::LEADER_EPOCH;
 use crate::storage::error::LogError;
 use crate::storage::partition::Partition;
 use crate::storage::read::{Isolation, ReadOutcome};
-use crate::sync::Waiting;
+use crate::sync::{Waiting, free_worker};
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -92,7 +92,7 @@ async fn read_all(asked: &Arc<Vec<Asked>>, isolation: Isolation, bytes_max: usiz
             return pass;
         }
     }
-    read_pass(asked, isolation, bytes_max)
+    free_worker(|| read_pass(asked, isolation, bytes_max))
 }
 
 fn read_pass(asked: &[Asked], isolation: Isolation, bytes_max: usize) -> Pass {

@@ -9,7 +9,7 @@ use crate::groups::step::{JoinRefused, Joined, Reply, Step, Synced};
 use crate::groups::stored::{self, GROUP_SPACE};
 use crate::journal::{Change, Journal};
 use crate::storage::partition::TopicPartition;
-use crate::sync::lock;
+use crate::sync::{free_worker, lock};
 use kafka_protocol::error::ResponseError;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -106,6 +106,16 @@ impl Groups {
 
     /// Runs `change` on a group and carries out its step. A group that does not exist is made if `create`.
     fn step<T>(
+        &self,
+        id: &str,
+        create: bool,
+        wall_ms: i64,
+        change: impl FnOnce(&mut Entry) -> (T, Step),
+    ) -> Result<T, ResponseError> {
+        free_worker(|| self.step_now(id, create, wall_ms, change))
+    }
+
+    fn step_now<T>(
         &self,
         id: &str,
         create: bool,
@@ -226,6 +236,15 @@ impl Groups {
 
     /// Changes the offsets of a group: `decide` gives the journal entries and the new map of offsets, applied together.
     pub(crate) fn change_offsets<T>(
+        &self,
+        id: &str,
+        create: bool,
+        decide: impl FnOnce(&mut Entry) -> Result<(Vec<(TopicPartition, Option<Committed>)>, T), ResponseError>,
+    ) -> Result<T, ResponseError> {
+        free_worker(|| self.change_offsets_now(id, create, decide))
+    }
+
+    fn change_offsets_now<T>(
         &self,
         id: &str,
         create: bool,

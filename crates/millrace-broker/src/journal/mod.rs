@@ -9,7 +9,7 @@
 
 mod frame;
 
-use crate::sync::lock;
+use crate::sync::{FsyncUnderWay, free_worker, lock};
 use frame::{decode_frames, encode_frame};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -102,12 +102,16 @@ impl Journal {
             return Ok(());
         }
         let frame = encode_frame(changes);
+        free_worker(|| self.append(&frame, changes))
+    }
+
+    fn append(&self, frame: &[u8], changes: &[Change]) -> io::Result<()> {
         let mut state = lock(&self.state);
         if let Some(failed) = &state.failed {
             return Err(io::Error::other(failed.clone()));
         }
         let at = state.file_bytes;
-        if let Err(error) = state.file.write_all_at(&frame, at) {
+        if let Err(error) = state.file.write_all_at(frame, at) {
             if let Err(undo) = state.file.set_len(at) {
                 state.failed =
                     Some(format!("the journal took no write since one failed ({error}) and was not undone ({undo})"));
@@ -154,6 +158,7 @@ impl Journal {
             }
             state.file.clone()
         };
+        let _under_way = FsyncUnderWay::begin();
         file.sync_data().inspect_err(|error| {
             lock(&self.state).failed = Some(format!("the journal took no write since an fsync failed ({error})"));
         })

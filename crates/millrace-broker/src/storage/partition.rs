@@ -8,7 +8,7 @@ use crate::storage::marker::Marker;
 use crate::storage::read::{Isolation, Offsets, ReadOutcome, read_log};
 use crate::storage::record::{Records, check_records};
 use crate::storage::segment::SegmentMeta;
-use crate::sync::{Waiters, lock};
+use crate::sync::{FsyncUnderWay, Waiters, free_worker, lock};
 use crate::topics::config::LogSettings;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -77,7 +77,7 @@ impl Partition {
         now_ms: i64,
     ) -> Result<Appended, AppendError> {
         check_batch(batch, self.settings().compact, decompressed_bytes_max)?;
-        let appended = lock(&self.log).append(batch, now_ms)?;
+        let appended = free_worker(|| lock(&self.log).append(batch, now_ms))?;
         self.waiters.wake();
         Ok(appended)
     }
@@ -91,12 +91,15 @@ impl Partition {
         only_if_open: bool,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        let mut log = lock(&self.log);
-        let is_open = log.producers.get(producer_id).is_some_and(|producer| producer.open_from.is_some());
-        if is_open || !only_if_open {
-            log.append_marker(producer_id, epoch, marker, now_ms)?;
-        }
-        drop(log);
+        free_worker(|| {
+            let mut log = lock(&self.log);
+            let is_open = log.producers.get(producer_id).is_some_and(|producer| producer.open_from.is_some());
+            if is_open || !only_if_open {
+                log.append_marker(producer_id, epoch, marker, now_ms).map(drop)
+            } else {
+                Ok(())
+            }
+        })?;
         self.waiters.wake();
         Ok(())
     }
@@ -161,6 +164,7 @@ impl Partition {
             log.messages_unsynced = 0;
             (files, log.next_offset(), log.dir.clone())
         };
+        let _under_way = FsyncUnderWay::begin();
         for file in files {
             if let Err(source) = file.sync_data() {
                 lock(&self.log).failed = Some(format!("an fsync failed ({source})"));

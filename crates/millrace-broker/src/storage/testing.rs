@@ -66,12 +66,12 @@ impl BatchBuilder {
             attributes: if self.transactional { 0x10 } else { 0 },
             last_offset_delta: self.records.len() as i32 - 1,
             base_timestamp_ms: base,
-            max_timestamp_ms: self.records.iter().map(|r| r.0).max().unwrap(),
+            max_timestamp_ms: self.records.iter().map(|r| r.0).max().expect("a batch of at least one record"),
             producer_id: self.producer.0,
             producer_epoch: self.producer.1,
             base_sequence: self.producer.2,
             record_count: self.records.len() as i32,
         };
-        NewBatch { header, codec: self.codec }.encode(&self.codec.compress(&plain).unwrap())
+        NewBatch { header, codec: self.codec }.encode(&self.codec.compress(&plain).expect("records compress"))
     }
 }
