@@ -3,6 +3,8 @@
 //! Fields mostly come in the contract's order, so each key is first compared with the one expected next; any order works.
 //! Columns that nobody needs are checked against their type and skipped.
 
+mod verdict;
+
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -11,7 +13,9 @@ use millrace_model::dead_letter::MalformedCode;
 use millrace_model::{Column, ColumnType, Contract, Timestamp};
 
 use crate::columns::ColumnBuilder;
-use crate::cursor::{Cursor, JsonError, Next, RawStr, unescape};
+use crate::cursor::{Cursor, Next, RawStr, unescape};
+pub use verdict::Malformed;
+use verdict::{Fault, Outcome};
 
 /// Which columns the reader wants.
 #[derive(Clone, Debug)]
@@ -37,20 +41,6 @@ impl Default for DecodeLimits {
     fn default() -> Self {
         DecodeLimits { value_bytes_max: 1 << 20, depth_max: 64, future_micros_max: 3_600_000_000 }
     }
-}
-
-/// A record that breaks its contract.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("{reason}")]
-pub struct Malformed {
-    /// Machine-readable cause.
-    pub code: MalformedCode,
-    /// Field it is about, as a path (`lines[2].quantity`).
-    pub field: Option<String>,
-    /// What is wrong, in words.
-    pub reason: String,
-    /// The event time, if it was read before the fault was found.
-    pub event_time: Option<Timestamp>,
 }
 
 /// Decodes records of one topic into record batches.
@@ -86,37 +76,6 @@ enum ValueShape {
     List(Box<ValueShape>),
     Struct(ObjectShape),
     Map(Box<ValueShape>),
-}
-
-/// A fault on its way up; every level adds its part of the path in front.
-struct Fault {
-    code: MalformedCode,
-    path: String,
-    reason: String,
-}
-
-type Outcome = Result<(), Fault>;
-
-impl From<JsonError> for Fault {
-    fn from(error: JsonError) -> Self {
-        Fault { code: error.code, path: String::new(), reason: error.reason }
-    }
-}
-
-impl Fault {
-    fn new(code: MalformedCode, reason: impl Into<String>) -> Self {
-        Fault { code, path: String::new(), reason: reason.into() }
-    }
-
-    fn inside(mut self, step: &str) -> Self {
-        // Broken JSON is about the text, not about a field.
-        if matches!(self.code, MalformedCode::NotJson | MalformedCode::TooDeep) {
-            return self;
-        }
-        let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        self.path = format!("{step}{dot}{}", self.path);
-        self
-    }
 }
 
 /// Most fields an object shape may have: one bit each tells which have been seen.

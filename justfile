@@ -1,0 +1,25 @@
+# Recipes for people who work on Millrace; `just` lists them.
+
+default:
+    @just --list
+
+# Build and start the product.
+up *options:
+    cargo run --release -- up {{options}}
+
+# The fast tests.
+test:
+    cargo test --release --workspace
+
+# All tests: also those that start servers, browsers and other programs.
+test-all:
+    cargo test --release --workspace -- --include-ignored
+
+# Style.
+lint:
+    cargo fmt --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# Everything CI runs.
+ci:
+    .ci/run
