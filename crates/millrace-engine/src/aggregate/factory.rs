@@ -16,6 +16,7 @@ use super::function::Function;
 use super::hyperloglog::{DEVIATION, DistinctEstimate};
 use super::logical::Logical;
 use super::moments::Moments;
+use super::percentile::Percentile;
 use super::sum::Sum;
 
 /// A new, empty state for a call of an aggregate function in a streaming statement.
@@ -103,6 +104,7 @@ pub(super) fn state(
         Function::StddevSamp | Function::StddevPop | Function::VarSamp | Function::VarPop => {
             Box::new(Moments::new(function.deviation()))
         }
+        Function::PercentileApprox => Box::new(Percentile::new(value_type, constant(1), constant(2))?),
         Function::BoolAnd | Function::BoolOr => Box::new(Logical::new(function == Function::BoolAnd)),
     })
 }

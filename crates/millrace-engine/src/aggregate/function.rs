@@ -29,10 +29,11 @@ pub(super) enum Function {
     VarPop,
     BoolAnd,
     BoolOr,
+    PercentileApprox,
 }
 
 /// Name, other names, fewest and most arguments.
-const NAMES: [(Function, &str, &[&str], usize, usize); 19] = [
+const NAMES: [(Function, &str, &[&str], usize, usize); 20] = [
     (Function::Count, "count", &[], 1, usize::MAX),
     (Function::CountIf, "count_if", &[], 1, 1),
     (Function::Sum, "sum", &[], 1, 1),
@@ -52,6 +53,7 @@ const NAMES: [(Function, &str, &[&str], usize, usize); 19] = [
     (Function::VarPop, "var_pop", &[], 1, 1),
     (Function::BoolAnd, "bool_and", &["every"], 1, 1),
     (Function::BoolOr, "bool_or", &["some", "any"], 1, 1),
+    (Function::PercentileApprox, "percentile_approx", &["approx_percentile"], 2, 3),
 ];
 
 impl Function {
@@ -126,6 +128,15 @@ impl Function {
                 number(name, &types[1], DataType::Float64)?;
                 coerced[1] = DataType::Float64;
             }
+            PercentileApprox => {
+                if !matches!(types[0], DataType::Date32 | DataType::Timestamp(_, _)) {
+                    number(name, &types[0], DataType::Int64)?;
+                }
+                coerced[1] = if types[1].is_list() { list_of(&DataType::Float64) } else { DataType::Float64 };
+                if let Some(accuracy) = coerced.get_mut(2) {
+                    *accuracy = DataType::Int64;
+                }
+            }
             _ => {}
         }
         Ok(coerced)
@@ -142,6 +153,8 @@ impl Function {
             }
             (Avg | StddevSamp | StddevPop | VarSamp | VarPop, _) => DataType::Float64,
             (BoolAnd | BoolOr, _) => DataType::Boolean,
+            (PercentileApprox, value) if types.get(1).is_some_and(DataType::is_list) => list_of(value),
+            (PercentileApprox, value) => value.clone(),
             (CollectList | CollectSet, value) => list_of(value),
             (Sum | Min | Max | MinBy | MaxBy | First | Last, value) => value.clone(),
         }

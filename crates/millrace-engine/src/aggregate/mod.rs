@@ -27,6 +27,7 @@ mod kept_values;
 mod logical;
 mod moments;
 mod order_keys;
+mod percentile;
 mod row_bytes;
 mod rows;
 mod sum;

@@ -57,6 +57,9 @@ async fn documented() {
         ("var_pop(x)", "(1), (2), (3)", "0.6666666666666666"),
         ("variance(x)", "(1), (2), (3)", "1"),
         ("stddev(x)", "(1)", "NULL"),
+        ("percentile_approx(x, 0.5, 100)", "(0), (6), (7), (9), (10)", "7"),
+        ("percentile_approx(x, array(0.5, 0.4, 0.1), 100)", "(0), (1), (2), (10)", "[1, 1, 0]"),
+        ("approx_percentile(x, 0.9)", "(CAST(NULL AS INT))", "NULL"),
         ("bool_and(x)", "(NULL), (true), (false), (true)", "false"),
         ("every(x)", "(NULL), (true), (true), (true)", "true"),
         ("bool_or(x)", "(false), (false), (NULL)", "false"),
@@ -92,6 +95,8 @@ async fn errors() {
         ("SELECT sum(x) FROM VALUES (9223372036854775807), (1) AS tab(x)", "[ARITHMETIC_OVERFLOW]"),
         ("SELECT sum(x) FROM VALUES (true) AS tab(x)", "[DATATYPE_MISMATCH]"),
         ("SELECT max_by(x) FROM VALUES (1) AS tab(x)", "[WRONG_NUM_ARGS]"),
+        ("SELECT percentile_approx(x, 1.5) FROM VALUES (1) AS tab(x)", "a number from 0 to 1"),
+        ("SELECT percentile_approx(x, 0.5, 0) FROM VALUES (1) AS tab(x)", "a positive integer"),
         ("SELECT approx_count_distinct(x, 0.9) FROM VALUES (1) AS tab(x)", "0.003 to 0.39"),
     ] {
         let found = answer(sql).await;

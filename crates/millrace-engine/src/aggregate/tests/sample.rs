@@ -28,7 +28,11 @@ pub(super) struct Case {
 impl Case {
     pub(super) fn state(&self, groups: u32) -> Box<dyn GroupState> {
         let known = Function::find(self.function).expect("a known function");
-        let constants = [None, Some(ScalarValue::Boolean(Some(true)))];
+        let second = match self.types.get(1) {
+            Some(DataType::Float64) if self.function == "percentile_approx" => ScalarValue::Float64(Some(0.3)),
+            _ => ScalarValue::Boolean(Some(true)),
+        };
+        let constants = [None, Some(second)];
         let mut state = group_state(self.function, &self.types, &known.return_type(&self.types), false, &constants)
             .unwrap_or_else(|error| panic!("{self:?}: {error}"));
         state.resize(groups as usize);
@@ -60,6 +64,9 @@ pub(super) fn cases() -> Vec<Case> {
     }
     for number in [Int64, Float64, Decimal128(10, 2)] {
         add("sum", &[number]);
+    }
+    for number in [Int64, Float64, Decimal128(10, 2), timestamp_type()] {
+        add("percentile_approx", &[number, Float64]);
     }
     add("avg", &[Float64]);
     add("avg", &[Decimal128(10, 2)]);

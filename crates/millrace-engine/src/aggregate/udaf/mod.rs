@@ -153,8 +153,12 @@ impl AggregateUDFImpl for SparkAggregate {
         // Second arguments that are constants do not change what is saved, so they are left out.
         let values = if matches!(self.function, Function::MinBy | Function::MaxBy) { 2 } else { 1 };
         let types = args.input_fields.iter().take(values).map(|field| field.data_type().clone()).collect();
+        let constants = match self.function {
+            Function::PercentileApprox => vec![None, Some(ScalarValue::Float64(Some(0.5)))],
+            _ => Vec::new(),
+        };
         let function = if args.is_distinct { self.over_distinct().unwrap_or(self.function) } else { self.function };
-        let call = Call { function, types, return_type: args.return_field.data_type().clone(), constants: Vec::new() };
+        let call = Call { function, types, return_type: args.return_field.data_type().clone(), constants };
         let saved = call.state(0)?.saved_types().into_iter().enumerate();
         let field = |(i, saved_type)| {
             Arc::new(Field::new(format_state_name(args.name, &format!("state{i}")), saved_type, true))

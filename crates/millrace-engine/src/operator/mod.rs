@@ -1,0 +1,46 @@
+//! The stateful operators: what DataFusion has no form of.
+//!
+//! Every operator is pushed a batch, then told how far event time has come, and gives what that makes known. It can save its
+//! state as record batches and load it again. Reading order: [`keys`] → [`calls`] → [`window`] → [`session`] → [`group`];
+//! [`dedup`] works on source records, before any statement.
+//!
+//! ```text
+//!  epoch:   push(rows, W)  ─▶ late rows (every window they belong to has closed by W)
+//!           advance(W')    ─▶ update mode: groups changed by this epoch, their windows still open at W
+//!                             append mode: groups of windows that end in (W, W']
+//!                          ─▶ state of windows that end by W' is dropped
+//! ```
+
+pub(crate) mod calls;
+pub(crate) mod dedup;
+pub(crate) mod group;
+pub(crate) mod keys;
+pub(crate) mod session;
+pub(crate) mod window;
+
+use arrow_array::RecordBatch;
+use datafusion::common::Result;
+
+/// The beginning of time: a watermark that has not moved yet closes nothing.
+pub(crate) const NO_WATERMARK: i64 = i64::MIN;
+
+/// A stateful operator of one statement. Times and watermarks are microseconds since 1970.
+pub(crate) trait Operator: Send {
+    /// Takes rows in; gives the record numbers (column `_row`) of those that came too late.
+    fn push(&mut self, batch: &RecordBatch, watermark: i64) -> Result<Vec<i64>>;
+
+    /// Event time has come from `before` to `after`: what is known now, and forget what is over.
+    fn advance(&mut self, before: i64, after: i64) -> Result<Option<RecordBatch>>;
+
+    /// Open groups.
+    fn groups(&self) -> usize;
+
+    /// Bytes of memory, estimated.
+    fn bytes(&self) -> usize;
+
+    /// The whole state as one batch.
+    fn save(&self) -> Result<RecordBatch>;
+
+    /// Replaces the state by what [`save`](Self::save) gave.
+    fn load(&mut self, saved: &RecordBatch) -> Result<()>;
+}

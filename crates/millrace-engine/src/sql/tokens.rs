@@ -1,0 +1,162 @@
+//! A cursor over sqlparser's tokens, without white space and comments, with places for messages.
+
+use sqlparser::dialect::DatabricksDialect;
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
+
+use crate::SqlError;
+
+/// The dialect of pipelines: Databricks' is Spark's.
+pub(crate) const DIALECT: DatabricksDialect = DatabricksDialect {};
+
+/// Significant tokens of a text.
+///
+/// # Errors
+/// A character or string that is no token.
+pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let tokens = Tokenizer::new(&DIALECT, text)
+        .tokenize_with_location()
+        .map_err(|error| SqlError::at(error.location, error.message))?;
+    Ok(tokens.into_iter().filter(|token| !is_space(&token.token)).collect())
+}
+
+fn is_space(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Whitespace(
+            Whitespace::Space
+                | Whitespace::Newline
+                | Whitespace::Tab
+                | Whitespace::SingleLineComment { .. }
+                | Whitespace::MultiLineComment(_)
+        )
+    )
+}
+
+/// Is this token the unquoted word?
+pub(crate) fn is_word(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
+/// Reads tokens from front to back.
+pub(crate) struct Tokens<'a> {
+    tokens: &'a [TokenWithSpan],
+    at: usize,
+    end: Location,
+}
+
+impl<'a> Tokens<'a> {
+    /// `end` is the place after the last token.
+    pub(crate) fn new(tokens: &'a [TokenWithSpan]) -> Self {
+        let end = tokens.last().map_or(Location { line: 1, column: 1 }, |token| token.span.end);
+        Tokens { tokens, at: 0, end }
+    }
+
+    pub(crate) fn peek(&self) -> Option<&'a Token> {
+        self.tokens.get(self.at).map(|token| &token.token)
+    }
+
+    pub(crate) fn place(&self) -> Location {
+        self.tokens.get(self.at).map_or(self.end, |token| token.span.start)
+    }
+
+    pub(crate) fn rest(&self) -> &'a [TokenWithSpan] {
+        &self.tokens[self.at..]
+    }
+
+    pub(crate) fn next(&mut self) -> Option<&'a Token> {
+        let token = self.peek()?;
+        self.at += 1;
+        Some(token)
+    }
+
+    /// Takes the word if it comes next.
+    pub(crate) fn word(&mut self, word: &str) -> bool {
+        let found = self.peek().is_some_and(|token| is_word(token, word));
+        self.at += usize::from(found);
+        found
+    }
+
+    /// Takes the token if it comes next.
+    pub(crate) fn token(&mut self, wanted: &Token) -> bool {
+        let found = self.peek() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    pub(crate) fn expect_word(&mut self, word: &str) -> Result<(), SqlError> {
+        if self.word(word) { Ok(()) } else { Err(self.unexpected(word)) }
+    }
+
+    pub(crate) fn expect(&mut self, wanted: &Token) -> Result<(), SqlError> {
+        if self.token(wanted) { Ok(()) } else { Err(self.unexpected(&format!("`{wanted}`"))) }
+    }
+
+    pub(crate) fn unexpected(&self, wanted: &str) -> SqlError {
+        let found = self.peek().map_or("the end of the statement".to_owned(), |token| format!("`{token}`"));
+        SqlError::at(self.place(), format!("expected {wanted}, found {found}"))
+    }
+
+    /// A name: a word, quoted with backticks or not.
+    pub(crate) fn name(&mut self, what: &str) -> Result<String, SqlError> {
+        match self.peek() {
+            Some(Token::Word(word)) => {
+                self.at += 1;
+                Ok(if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() })
+            }
+            _ => Err(self.unexpected(what)),
+        }
+    }
+
+    /// A string literal.
+    pub(crate) fn string(&mut self, what: &str) -> Result<String, SqlError> {
+        match self.peek() {
+            Some(Token::SingleQuotedString(text) | Token::DoubleQuotedString(text)) => {
+                self.at += 1;
+                Ok(text.clone())
+            }
+            _ => Err(self.unexpected(what)),
+        }
+    }
+
+    /// `( 'key' = 'value', … )`, with the place of each key. Keys may be dotted names without quotes.
+    pub(crate) fn properties(&mut self) -> Result<Vec<(String, String, Location)>, SqlError> {
+        self.expect(&Token::LParen)?;
+        let mut properties = Vec::new();
+        while !self.token(&Token::RParen) {
+            if !properties.is_empty() {
+                self.expect(&Token::Comma)?;
+            }
+            let place = self.place();
+            let key = match self.peek() {
+                Some(Token::Word(_)) => self.dotted_name()?,
+                _ => self.string("a property name in quotes")?,
+            };
+            self.token(&Token::Eq);
+            let value = match self.peek() {
+                Some(Token::Number(number, _)) => {
+                    self.at += 1;
+                    number.clone()
+                }
+                Some(Token::Word(word)) if word.value.eq_ignore_ascii_case("true") => {
+                    self.at += 1;
+                    "true".into()
+                }
+                Some(Token::Word(word)) if word.value.eq_ignore_ascii_case("false") => {
+                    self.at += 1;
+                    "false".into()
+                }
+                _ => self.string("a property value in quotes")?,
+            };
+            properties.push((key, value, place));
+        }
+        Ok(properties)
+    }
+
+    fn dotted_name(&mut self) -> Result<String, SqlError> {
+        let mut name = self.name("a property name")?;
+        while self.token(&Token::Period) {
+            name = format!("{name}.{}", self.name("a property name")?);
+        }
+        Ok(name)
+    }
+}

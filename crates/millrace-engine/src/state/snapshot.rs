@@ -1,0 +1,145 @@
+//! Snapshot files: `MRSNAP1`, a JSON head, Arrow IPC streams, and a CRC-32C over all of it.
+//!
+//! Written under another name and renamed when whole and durable, so a file of the right name is complete or damaged, never
+//! half written; the checksum tells damage.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
+use serde::{Deserialize, Serialize};
+
+use super::{io_error, sync_dir};
+use crate::error::EngineError;
+use crate::job::{SavedHead, SavedJob};
+
+const MAGIC: &[u8; 8] = b"MRSNAP1\n";
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    job: String,
+    state: SavedHead,
+    /// Name and length in bytes of each batch.
+    batches: Vec<(String, usize)>,
+}
+
+fn file(folder: &Path, epoch: u64) -> PathBuf {
+    folder.join(format!("snapshot-{epoch:016}.mrs"))
+}
+
+/// Epochs of the snapshots in a folder, readable or not, ascending. Half-written ones are removed.
+pub(super) fn list(folder: &Path) -> Result<Vec<u64>, EngineError> {
+    let mut epochs = Vec::new();
+    let entries = fs::read_dir(folder).map_err(io_error(format!("cannot read {}", folder.display())))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".tmp") {
+            fs::remove_file(entry.path()).map_err(io_error(format!("cannot remove {name}")))?;
+        }
+        let epoch: Option<u64> = name.strip_prefix("snapshot-").and_then(|n| n.strip_suffix(".mrs")).and_then(|n| n.parse().ok());
+        epochs.extend(epoch);
+    }
+    epochs.sort_unstable();
+    Ok(epochs)
+}
+
+pub(super) fn remove(folder: &Path, epoch: u64) -> Result<(), EngineError> {
+    let path = file(folder, epoch);
+    fs::remove_file(&path).map_err(io_error(format!("cannot remove {}", path.display())))
+}
+
+/// Writes a snapshot; durable when this returns.
+pub(super) fn write(folder: &Path, job: &str, saved: &SavedJob) -> Result<(), EngineError> {
+    let encode = || -> Result<Vec<u8>, arrow_schema::ArrowError> {
+        let mut streams = Vec::new();
+        let mut batches = Vec::new();
+        for (name, batch) in &saved.batches {
+            let before = streams.len();
+            let mut writer = StreamWriter::try_new(&mut streams, batch.schema_ref())?;
+            writer.write(batch)?;
+            writer.finish()?;
+            drop(writer);
+            batches.push((name.clone(), streams.len() - before));
+        }
+        let head = HeadRef { job, state: &saved.head, batches };
+        let head = serde_json::to_vec(&head).expect("numbers and names");
+        let mut bytes = Vec::with_capacity(streams.len() + head.len() + 32);
+        bytes.extend(MAGIC);
+        bytes.extend((head.len() as u64).to_le_bytes());
+        bytes.extend(head);
+        bytes.extend(streams);
+        let sum = crc32c::crc32c(&bytes);
+        bytes.extend(sum.to_le_bytes());
+        Ok(bytes)
+    };
+    let bytes = encode().map_err(|error| EngineError::State {
+        job: job.to_owned(),
+        detail: format!("cannot encode a snapshot: {error}"),
+    })?;
+    let path = file(folder, saved.head.epoch);
+    let unfinished = path.with_extension("tmp");
+    let store = || -> io::Result<()> {
+        let mut out = File::create(&unfinished)?;
+        out.write_all(&bytes)?;
+        out.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        sync_dir(folder)
+    };
+    store().map_err(io_error(format!("cannot write {}", path.display())))
+}
+
+#[derive(Serialize)]
+struct HeadRef<'a> {
+    job: &'a str,
+    state: &'a SavedHead,
+    batches: Vec<(String, usize)>,
+}
+
+/// Is the snapshot whole?
+pub(super) fn check(folder: &Path, epoch: u64) -> Result<(), EngineError> {
+    body(&file(folder, epoch)).map(drop)
+}
+
+/// The bytes between magic and checksum.
+fn body(path: &Path) -> Result<Vec<u8>, EngineError> {
+    let damaged = |detail: &str| EngineError::State { job: path.display().to_string(), detail: detail.to_owned() };
+    let mut bytes = fs::read(path).map_err(io_error(format!("cannot read {}", path.display())))?;
+    if !bytes.starts_with(MAGIC) || bytes.len() < 20 {
+        return Err(damaged("not a snapshot of this version of Millrace"));
+    }
+    let sum = bytes.split_off(bytes.len() - 4);
+    if crc32c::crc32c(&bytes).to_le_bytes() != sum[..] {
+        return Err(damaged("the snapshot is damaged: its checksum does not match"));
+    }
+    Ok(bytes.split_off(MAGIC.len()))
+}
+
+pub(super) fn read(folder: &Path, epoch: u64) -> Result<SavedJob, EngineError> {
+    let path = file(folder, epoch);
+    let bytes = body(&path)?;
+    let damaged = |detail: String| EngineError::State { job: path.display().to_string(), detail };
+    let (length, rest) = bytes.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().unwrap_or_default()) as usize;
+    if length > rest.len() {
+        return Err(damaged("the head is longer than the file".into()));
+    }
+    let (head, mut streams) = rest.split_at(length);
+    let head: Head = serde_json::from_slice(head).map_err(|error| damaged(format!("its head cannot be read: {error}")))?;
+    let mut batches = Vec::new();
+    for (name, length) in head.batches {
+        if length > streams.len() {
+            return Err(damaged(format!("the state of {name} is cut off")));
+        }
+        let (stream, rest) = streams.split_at(length);
+        streams = rest;
+        let read = || -> Result<Option<RecordBatch>, arrow_schema::ArrowError> {
+            StreamReader::try_new(stream, None)?.next().transpose()
+        };
+        let batch = read().map_err(|error| damaged(format!("the state of {name} cannot be read: {error}")))?;
+        batches.extend(batch.map(|batch| (name, batch)));
+    }
+    Ok(SavedJob { head: head.state, batches })
+}
