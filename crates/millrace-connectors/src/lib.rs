@@ -1,5 +1,23 @@
 //! Kafka in and out, the store and the lake: everything of Millrace that talks to something outside.
-#![warn(missing_docs)]
+//!
+//! What each connector promises about a record, whatever crashes in between:
+//!
+//! | connector | reads | writes | promise | rests on |
+//! |---|---|---|---|---|
+//! | [`kafka::producer`] | — | any topic | at least once; once while the process lives | idempotent producer, acks=all; a failed delivery is an error of the next call |
+//! | [`kafka::tail`] | committed records | a channel | in order, none skipped while it runs; nothing is remembered | own positions, bounded channel |
+//! | [`sink::store`] | result topics, `dead_letters`, `job_progress` | tables of the [`store`] | exactly once | rows and offsets in one transaction; an offset moves only from where it was left, so a second sink is fenced |
+//! | — records that fit no row | | `dead_letters` | at least once under one id, so one row | acknowledged before the sink goes on |
+//! | [`lake`] | source topics | Parquet files | exactly once | files durable before the commit; left-overs of an interrupted batch are deleted and read again; one archiver a folder |
+//! | [`kafka::topics`] | contracts | topics | the same again changes nothing; never shrinks, never deletes | plan of differences |
+//!
+//! A database, disk or broker that is away is waited for, with back-off, as long as it takes; nothing is dropped. Records
+//! that retention deleted before a sink had read them are counted as missed.
+//!
+//! Reading order: [`kafka`] → [`store`] → [`sink`] → [`lake`]. Every connector has one anatomy: settings and limits,
+//! client, source or sink, retry, tests.
+//!
+//! **Invariant:** nothing outside this crate names rdkafka, sqlx or object_store.
 
 pub mod kafka;
 pub mod lake;

@@ -83,11 +83,7 @@ impl Cluster {
             .consumer(group)
             .create_with_context(Context::default())
             .map_err(|e| KafkaError::of(format_args!("make consumer `{group}`"), &e))?;
-        Ok(Self::over(Arc::new(consumer)))
-    }
-
-    pub(super) fn over(consumer: Arc<BaseConsumer<Context>>) -> Self {
-        Cluster { consumer }
+        Ok(Cluster { consumer: Arc::new(consumer) })
     }
 
     /// The partitions of these topics.

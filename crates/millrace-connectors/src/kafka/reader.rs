@@ -1,6 +1,8 @@
 //! Reads assigned partitions without a group's rebalances: what tail, the store sink and the lake are built on.
 //!
-//! Positions are the owner's (the store's offsets, the files of the lake). `next` never waits; `ready` does.
+//! Positions are the owner's (the store's offsets, the files of the lake). `next` never waits; `ready` does. Questions
+//! go through a [`Cluster`](super::Cluster), whose connections they share with nobody: behind a fetch that waits for
+//! records, on one connection, an answer takes half a second.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode as Code;
 use tokio::sync::Notify;
 
-use super::cluster::{Cluster, Place, by_place, list};
+use super::cluster::{Place, by_place, list};
 use super::{ClientSettings, Context, KafkaError};
 
 /// Longest sleep of [`Reader::ready`], milliseconds: a wake-up that was swallowed with an event costs no more.
@@ -28,7 +30,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader that commits, if at all, to this group. It never joins it.
+    /// A reader in the name of this group, which it never joins.
     ///
     /// # Errors
     /// `Invalid`: the settings.
@@ -42,11 +44,6 @@ impl Reader {
         let waker = Arc::clone(&wake);
         consumer.set_nonempty_callback(move || waker.notify_one());
         Ok(Reader { consumer: Some(Arc::new(consumer)), wake, starts: HashMap::new() })
-    }
-
-    /// Asks the cluster over this reader's connections, for its group.
-    pub fn cluster(&self) -> Cluster {
-        Cluster::over(Arc::clone(self.consumer()))
     }
 
     /// Starts to read at these offsets, and only these partitions.

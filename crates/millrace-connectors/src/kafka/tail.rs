@@ -15,7 +15,7 @@ use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 use tokio::sync::mpsc;
 
-use super::cluster::{Place, StartDecision, start_at};
+use super::cluster::{Cluster, Place, StartDecision, start_at};
 use super::reader::{Reader, is_out_of_range};
 use super::{ClientSettings, KafkaError};
 use crate::retry::jitter;
@@ -110,8 +110,9 @@ impl Tail {
     /// Reads until the receiver is gone.
     async fn read(&mut self) -> Result<(), KafkaError> {
         let mut reader = Reader::new(&self.settings, GROUP)?;
-        let places = reader.cluster().places(&self.topics).await?;
-        let extents = reader.cluster().extents(&places).await?;
+        let cluster = Cluster::new(&self.settings, GROUP)?;
+        let places = cluster.places(&self.topics).await?;
+        let extents = cluster.extents(&places).await?;
         for (place, extent) in &extents {
             let wanted = match (self.next.get(place), &self.from) {
                 (Some(next), _) => Some(*next),

@@ -25,6 +25,7 @@ pub(super) struct Session<'a> {
     stats: &'a SinkStats,
     contracts: HashMap<Arc<str>, Arc<Contract>>,
     reader: Reader,
+    cluster: Cluster,
     watch: Watch,
     buffer: Buffer,
     /// Next offset of each partition that is in files and committed.
@@ -44,11 +45,12 @@ impl<'a> Session<'a> {
         let mut topics: Vec<Arc<str>> = contracts.keys().cloned().collect();
         topics.sort();
         let mut reader = Reader::new(&settings.client, LAKE_GROUP)?;
-        let places = reader.cluster().places(&topics).await?;
-        let archived = recover(settings, files, stats, &reader, &topics, &places).await?;
+        let cluster = Cluster::new(&settings.client, LAKE_GROUP)?;
+        let places = cluster.places(&topics).await?;
+        let archived = recover(settings, files, stats, &cluster, &topics, &places).await?;
         reader.assign(archived.clone())?;
-        let watch = Watch::new(reader.cluster(), topics, places, stats.clone());
-        Ok(Session { settings, files, stats, contracts, reader, watch, buffer: Buffer::default(), archived })
+        let watch = Watch::new(cluster.clone(), topics, places, stats.clone());
+        Ok(Session { settings, files, stats, contracts, reader, cluster, watch, buffer: Buffer::default(), archived })
     }
 
     /// Reads and writes until something ends it.
@@ -58,7 +60,7 @@ impl<'a> Session<'a> {
             match shutdown.asked() {
                 Ending::Stop => return Ok(Ended::Asked),
                 Ending::Drain if targets.is_none() => {
-                    targets = Some(self.reader.cluster().extents(self.watch.places()).await?);
+                    targets = Some(self.cluster.extents(self.watch.places()).await?);
                 }
                 Ending::Drain | Ending::None => {}
             }
@@ -120,7 +122,7 @@ impl<'a> Session<'a> {
 
     /// Writes what is buffered to files, then commits. A failure in between is mended by the next session's start.
     async fn flush(&mut self) -> Result<(), SinkError> {
-        let (files, cluster) = (Arc::clone(self.files), self.reader.cluster());
+        let (files, cluster) = (Arc::clone(self.files), self.cluster.clone());
         let (contracts, taken) = (self.contracts.clone(), self.buffer.take());
         // A task of its own, which holds the folder's lock: when this session is dropped in mid-flush, no other can
         // begin before the last file is written and its offsets are committed.
@@ -171,11 +173,10 @@ async fn recover(
     settings: &LakeSettings,
     files: &Files,
     stats: &SinkStats,
-    reader: &Reader,
+    cluster: &Cluster,
     topics: &[Arc<str>],
     places: &[Place],
 ) -> Result<HashMap<Place, i64>, SinkError> {
-    let cluster = reader.cluster();
     let extents = cluster.extents(places).await?;
     let committed = cluster.committed(places).await?;
     let mut listed = HashMap::new();

@@ -126,7 +126,7 @@ async fn the_reader_sees_committed_records_and_passes_markers() {
     .await
     .expect("the producer's thread");
     let mut reader = Reader::new(&broker.settings, &unique("group")).expect("a reader");
-    let cluster = reader.cluster();
+    let cluster = Cluster::new(&broker.settings, &unique("group")).expect("a client");
     let place = Place::new(topic.name.as_str(), 0);
     let places = [place.clone()];
     let extent = cluster.extents(&places).await.expect("extents")[&place];

@@ -12,9 +12,9 @@ use rdkafka::message::BorrowedMessage;
 use super::history::{self, HISTORY};
 use super::letters::Letters;
 use super::row::{Misfit, row};
-use super::settings::{BatchLimits, Gathered, HISTORY_DAYS, STORE_GROUP, SWEEP_MS, StoreSinkSettings};
+use super::settings::{BatchLimits, Gathered, HISTORY_DAYS, PUBLISH_MS_MAX, STORE_GROUP, SWEEP_MS, StoreSinkSettings};
 use crate::kafka::reader::{Reader, is_out_of_range};
-use crate::kafka::{Extent, Place};
+use crate::kafka::{Cluster, Extent, Place};
 use crate::retry::now;
 use crate::shutdown::{Ending, Shutdown};
 use crate::sink::watch::Due;
@@ -43,6 +43,7 @@ pub(super) struct Session<'a> {
     pub(super) stored: HashMap<Place, Option<i64>>,
     pub(super) letters: Letters,
     reader: Reader,
+    cluster: Cluster,
     watch: Watch,
     sweep_due: Due,
 }
@@ -62,7 +63,7 @@ impl<'a> Session<'a> {
         let mut topics: Vec<Arc<str>> = tables.keys().cloned().collect();
         topics.sort();
         let mut reader = Reader::new(&settings.client, STORE_GROUP)?;
-        let cluster = reader.cluster();
+        let cluster = Cluster::new(&settings.client, STORE_GROUP)?;
         let places = cluster.places(&topics).await?;
         let extents = cluster.extents(&places).await?;
         let mut stored: HashMap<Place, Option<i64>> = places.iter().map(|place| (place.clone(), None)).collect();
@@ -79,10 +80,10 @@ impl<'a> Session<'a> {
             starts.insert(place.clone(), start(place, next, extents.get(place).copied(), stats, &remedy)?);
         }
         reader.assign(starts)?;
-        let watch = Watch::new(cluster, topics, places, stats.clone());
+        let watch = Watch::new(cluster.clone(), topics, places, stats.clone());
         let (history, letters) = (history::table()?, Letters::default());
         let sweep_due = Due::every(SWEEP_MS, true);
-        Ok(Session { settings, store, stats, tables, history, stored, letters, reader, watch, sweep_due })
+        Ok(Session { settings, store, stats, tables, history, stored, letters, reader, cluster, watch, sweep_due })
     }
 
     /// Reads and writes until something ends it.
@@ -94,7 +95,7 @@ impl<'a> Session<'a> {
             match shutdown.asked() {
                 Ending::Stop => return Ok(Ended::Asked),
                 Ending::Drain if targets.is_none() => {
-                    targets = Some(self.reader.cluster().extents(self.watch.places()).await?);
+                    targets = Some(self.cluster.extents(self.watch.places()).await?);
                 }
                 Ending::Drain | Ending::None => {}
             }
@@ -109,10 +110,7 @@ impl<'a> Session<'a> {
                 batch.clear();
             }
             if batch.taken.is_empty() && targets.as_ref().is_some_and(|targets| self.has_reached(targets)) {
-                // What tools see of the lag; the truth is in the store already.
-                if let Err(error) = self.reader.cluster().commit(&self.reader.positions()).await {
-                    tracing::debug!(%error, "lag not published");
-                }
+                self.publish_last().await;
                 return Ok(Ended::Asked);
             }
             if self.look_around(batch.taken.is_empty()).await {
@@ -161,6 +159,17 @@ impl<'a> Session<'a> {
     fn has_reached(&self, targets: &HashMap<Place, Extent>) -> bool {
         let positions = self.reader.positions();
         targets.iter().all(|(place, extent)| positions.get(place).is_some_and(|at| *at >= extent.end))
+    }
+
+    /// What tools see of the lag at the end; the truth is in the store already, so nobody waits long for it.
+    async fn publish_last(&self) {
+        let positions = self.reader.positions();
+        let commit = self.cluster.commit(&positions);
+        match tokio::time::timeout(Duration::from_millis(PUBLISH_MS_MAX), commit).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "lag not published"),
+            Err(_) => tracing::debug!("lag not published in time"),
+        }
     }
 
     /// Lag, group, partitions, old progress. `true`: the topics have other partitions now.

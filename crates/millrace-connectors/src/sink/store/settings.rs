@@ -10,6 +10,8 @@ pub const STORE_GROUP: &str = "millrace-store";
 pub(super) const SWEEP_MS: u64 = 3_600_000;
 /// Days of progress history that are kept.
 pub(super) const HISTORY_DAYS: i64 = 7;
+/// Longest wait for the group's last offsets to be published, milliseconds.
+pub(super) const PUBLISH_MS_MAX: u64 = 2_000;
 /// Longest wait for the broker to take a dead letter, milliseconds.
 pub(super) const LETTER_MS_MAX: u64 = 10_000;
 
