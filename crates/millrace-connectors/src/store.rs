@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Reading order: `settings` (URL, limits) → `value` and `table` (types, SQL texts) → `evolution` (what to do about a
-//! table that is there) → `batch` (what is written at once) → `session` (the two databases) → `read` (rows as JSON).
+//! table that is there) → `batch` (what is written at once) → `session` (the two databases) → `read` (rows as JSON). Beside it
+//! [`foreign`]: tables of databases that are not ours.
 //!
 //! **The subset both databases understand.** Write statements once, with `$1` for every value. Works on both: FILTER,
 //! window functions, CTEs, `NULLS LAST`, `ON CONFLICT`, `IS NOT DISTINCT FROM`, `||`, `CASE`, `coalesce`,
@@ -20,6 +21,7 @@
 mod batch;
 mod error;
 mod evolution;
+pub mod foreign;
 mod migrations;
 mod numeric;
 mod read;

@@ -1,6 +1,9 @@
-//! For integration tests: a PostgreSQL 15 of one's own, in a temporary folder, on a Unix socket.
+//! For integration tests of any crate: a PostgreSQL 15 of one's own, in a temporary folder, on a free loopback port.
+//!
+//! `Postgres::start()?.url()` is all a test needs; it ends with the value.
 
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,11 +15,14 @@ use std::time::Duration;
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
 /// Longest wait for the server to accept connections, seconds.
 const START_SECONDS_MAX: u64 = 60;
+/// Ports that are tried: one that was free a moment ago may be taken by now.
+const PORTS_MAX: usize = 5;
 
 /// A running server. It stops, and its folder goes, when this is dropped.
 #[derive(Debug)]
 pub struct Postgres {
     folder: tempfile::TempDir,
+    port: u16,
     settings: Vec<String>,
     owner: Option<(u32, u32)>,
     server: Option<Child>,
@@ -45,7 +51,7 @@ impl Postgres {
             chown(folder.path(), Some(user), Some(group)).map_err(|e| format!("chown of the data folder: {e}"))?;
         }
         let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-        let mut postgres = Postgres { folder, settings, owner, server: None };
+        let mut postgres = Postgres { folder, port: 0, settings, owner, server: None };
         let made = postgres
             .command("initdb")
             .args(["--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres", "-D"])
@@ -55,13 +61,29 @@ impl Postgres {
         if !made.status.success() {
             return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        postgres.resume()?;
-        Ok(postgres)
+        let mut tried = 0;
+        loop {
+            postgres.port = free_port()?;
+            tried += 1;
+            match postgres.resume() {
+                Err(why) if why.contains("could not bind") && tried < PORTS_MAX => {}
+                started => return started.map(|()| postgres),
+            }
+        }
     }
 
-    /// The URL of a database of this server.
-    pub fn url(&self, database: &str) -> String {
-        format!("postgres://postgres@localhost/{database}?host={}", self.folder.path().display())
+    /// The URL of the database `postgres`, which every server has.
+    pub fn url(&self) -> String {
+        self.database_url("postgres")
+    }
+
+    /// The server's port on 127.0.0.1. User `postgres`, no password.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn database_url(&self, name: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{name}", self.port)
     }
 
     /// Makes an empty database and gives its URL.
@@ -71,12 +93,11 @@ impl Postgres {
     pub fn create_database(&self, name: &str) -> Result<String, String> {
         let made = self
             .command("createdb")
-            .args(["--username=postgres", name, "--host"])
-            .arg(self.folder.path())
+            .args(["--username=postgres", "--host=127.0.0.1", &format!("--port={}", self.port), name])
             .output()
             .map_err(|e| format!("createdb: {e}"))?;
         if made.status.success() {
-            return Ok(self.url(name));
+            return Ok(self.database_url(name));
         }
         Err(format!("createdb: {}", String::from_utf8_lossy(&made.stderr)))
     }
@@ -100,8 +121,8 @@ impl Postgres {
     pub fn resume(&mut self) -> Result<(), String> {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
-        // Through the socket only: no port to collide on, nothing to reach from outside.
-        command.args(["-c", "listen_addresses=", "-c", "max_connections=40"]);
+        command.args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port)]);
+        command.args(["-c", "max_connections=40"]);
         for setting in &self.settings {
             command.args(["-c", setting]);
         }
@@ -144,6 +165,11 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
+    listener.local_addr().map(|address| address.port()).map_err(|e| format!("no free port: {e}"))
 }
 
 /// The server refuses to run as root: root runs it as the user the package made. `None`: as who we are.

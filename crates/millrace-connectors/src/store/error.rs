@@ -44,7 +44,7 @@ impl Classified for StoreError {
 }
 
 /// The words of the error, without the connection's URL.
-fn detail(error: &sqlx::Error) -> String {
+pub(super) fn detail(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database) => match database.code() {
             Some(code) => format!("{} (code {code})", database.message()),

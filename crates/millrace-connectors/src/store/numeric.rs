@@ -1,20 +1,32 @@
-//! PostgreSQL's NUMERIC, which `sum` of BIGINT and `avg` answer in, as a JSON number.
+//! PostgreSQL's NUMERIC, which `sum` of BIGINT and `avg` answer in: as a JSON number, and as exact text.
 
 use serde_json::Value;
 
 const NEGATIVE: u16 = 0x4000;
 const SPECIAL: u16 = 0xC000;
 
-/// Reads the binary form: count of base-10,000 digits, weight of the first, sign, digits after the point, digits.
-/// Whole numbers that fit become integers, all others doubles; NaN and the infinities become null.
-/// Source: `numeric_send` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
+/// The binary form as a JSON number. Whole numbers that fit become integers, all others doubles; NaN and the infinities
+/// become null.
 pub(super) fn from_binary(bytes: &[u8]) -> Result<Value, String> {
+    let Some(text) = text(bytes)? else {
+        return Ok(Value::Null);
+    };
+    if let Ok(integer) = text.parse::<i64>() {
+        return Ok(Value::from(integer));
+    }
+    text.parse::<f64>().map(Value::from).map_err(|e| e.to_string())
+}
+
+/// Reads the binary form: count of base-10,000 digits, weight of the first, sign, digits after the point, digits. As
+/// text, exact, perhaps with zeros in front and behind; `None` for NaN and the infinities.
+/// Source: `numeric_send` in PostgreSQL's `src/backend/utils/adt/numeric.c`.
+pub(super) fn text(bytes: &[u8]) -> Result<Option<String>, String> {
     let word = |at: usize| bytes.get(at * 2..at * 2 + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let short = || "a NUMERIC that ends too early".to_owned();
     let (count, weight) = (word(0).ok_or_else(short)?, word(1).ok_or_else(short)?.cast_signed());
     let (sign, scale) = (word(2).ok_or_else(short)?, word(3).ok_or_else(short)?);
     if sign & SPECIAL == SPECIAL {
-        return Ok(Value::Null);
+        return Ok(None);
     }
     let digits: Vec<u16> = (0..usize::from(count)).map(|at| word(4 + at)).collect::<Option<_>>().ok_or_else(short)?;
     let mut text = String::from(if sign == NEGATIVE { "-" } else { "" });
@@ -25,18 +37,14 @@ pub(super) fn from_binary(bytes: &[u8]) -> Result<Value, String> {
     for at in 0..=weight {
         text.push_str(&format!("{:04}", digit(at)));
     }
-    if scale == 0 {
-        if let Ok(integer) = text.parse::<i64>() {
-            return Ok(Value::from(integer));
-        }
-    } else {
+    if scale > 0 {
         text.push('.');
         let groups = (i32::from(scale) + 3) / 4;
         for at in weight + 1..=weight + groups {
             text.push_str(&format!("{:04}", digit(at)));
         }
     }
-    text.parse::<f64>().map(Value::from).map_err(|e| e.to_string())
+    Ok(Some(text))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Integration tests, one binary. The slow suite (`--ignored`) starts Debian's PostgreSQL 15 itself.
 
+mod foreign;
 mod kafka;
 mod lake;
 mod sink;

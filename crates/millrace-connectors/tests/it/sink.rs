@@ -252,7 +252,7 @@ async fn a_row_the_database_refuses_is_found_among_good_ones() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "slow suite: starts PostgreSQL 15"]
-async fn a_store_that_goes_away_and_comes_back_has_everything() {
+async fn a_postgres_that_goes_away_and_comes_back_has_everything() {
     let bench = Bench::new("away").await;
     let mut server = Postgres::start().expect("PostgreSQL 15");
     let url = server.create_database("sink").expect("a database");
