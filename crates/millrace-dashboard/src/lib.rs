@@ -1,1 +1,47 @@
-//! millrace-dashboard
+//! The live dashboard: pages, HTTP API and server-sent events over the result tables.
+//!
+//! ```text
+//! store ──── at start ──▶ cache ──▶ view ──▶ page (HTML)          one computation,
+//! LiveBatch ─ as it comes ─▶ │        ├────▶ section ─▶ events    three ways out
+//!                            └─ changed       └────▶ api (JSON, CSV)
+//! ```
+//!
+//! Reading order: [`settings`] → `cache` (recent rows, bounded) → `view` (what a page shows, as plain data) → `section`
+//! (live parts and their differences) → `page` (HTML) → `live` (the streams) → `api` → `server`. The browser's side is
+//! in `assets/`: hand-written modules that put pushed HTML in its place, format numbers and draw charts; they compute
+//! no figures of their own.
+//!
+//! **Invariants**
+//! - The crate knows neither Kafka nor the engine: rows come from the store and through a channel.
+//! - Every value in HTML is escaped by construction (maud); scripts and styles come only from us (content policy).
+//! - Personal data is masked before it leaves the server.
+//! - Nothing waits in memory for a slow page.
+
+mod answer;
+mod api;
+mod assets;
+mod cache;
+mod connection;
+mod error;
+mod feed;
+mod guard;
+mod history;
+mod live;
+mod mask;
+mod page;
+mod params;
+mod raw;
+mod row;
+mod section;
+mod server;
+pub mod settings;
+mod shared;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod view;
+
+pub use error::DashboardError;
+pub use feed::LiveBatch;
+pub use server::{Dashboard, start};
+pub use settings::{DashboardSettings, Limits};

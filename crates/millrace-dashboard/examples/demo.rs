@@ -1,0 +1,47 @@
+//! The dashboard over a moving shop of fixture rows, to look at: `cargo run --release -p millrace-dashboard --example demo`.
+//!
+//! Listens on 127.0.0.1:8080, or on the address given as the first argument.
+
+use std::error::Error;
+use std::time::{Duration, SystemTime};
+
+use millrace_connectors::store::Store;
+use millrace_dashboard::testing::{fill, shop::Shop, tables};
+use millrace_dashboard::{DashboardSettings, start};
+use millrace_model::Timestamp;
+use tokio::sync::mpsc;
+
+const BATCHES_MAX: usize = 256;
+const TICK: Duration = Duration::from_millis(250);
+const HISTORY_HOURS: i64 = 47;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
+    let folder = tempfile::tempdir()?;
+    let store = Store::open(&format!("sqlite://{}/demo.db", folder.path().display())).await?;
+    let tables = tables::all();
+    store.ensure_tables(&tables).await?;
+    let mut shop = Shop::new();
+    fill(&store, &tables, &shop.history(now(), HISTORY_HOURS)).await?;
+    let (sender, live) = mpsc::channel(BATCHES_MAX);
+    let dashboard = start(DashboardSettings::listen_on(address.parse()?), store, tables, live).await?;
+    println!("http://{}", dashboard.address());
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                for batch in shop.tick(now()) {
+                    sender.send(batch).await?;
+                }
+            }
+            _ = tokio::signal::ctrl_c() => break,
+        }
+    }
+    dashboard.shutdown().await;
+    Ok(())
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_system_time(SystemTime::now())
+}

@@ -1,0 +1,220 @@
+//! The pages: their names, what they depend on, and their live sections.
+//!
+//! Each page has a room of its own here: `sections` (what is pushed) and `body` (the page around it). Both are made
+//! from the same view, so that the first page and every push say the same.
+
+mod fraud;
+mod health;
+mod journey;
+mod kit;
+mod layout;
+mod overview;
+mod recommend;
+mod sessions;
+mod shapes;
+mod stock;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use maud::Markup;
+
+use crate::params::Params;
+use crate::section::Section;
+use crate::shared::{Shared, now};
+use crate::store::companions;
+use crate::view;
+
+/// A page of the dashboard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Page {
+    /// What the shop does.
+    Overview,
+    /// Attacks.
+    Fraud,
+    /// What is left.
+    Stock,
+    /// Who came.
+    Sessions,
+    /// What goes together.
+    Recommendations,
+    /// How the product itself is.
+    Health,
+}
+
+/// Sections of a page, found by name.
+pub(crate) struct Sections(Arc<Vec<Section>>);
+
+impl Sections {
+    /// The HTML of a section; empty when it has none.
+    pub(crate) fn html(&self, name: &str) -> Markup {
+        self.0.iter().find(|section| section.name == name).map(Section::markup).unwrap_or_default()
+    }
+}
+
+impl Page {
+    /// All pages, as in the navigation.
+    pub(crate) const ALL: [Page; 6] =
+        [Page::Overview, Page::Fraud, Page::Stock, Page::Sessions, Page::Recommendations, Page::Health];
+
+    /// The page of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Page::ALL.into_iter().find(|page| page.name() == name)
+    }
+
+    /// For programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Page::Overview => "overview",
+            Page::Fraud => "fraud",
+            Page::Stock => "stock",
+            Page::Sessions => "sessions",
+            Page::Recommendations => "recommendations",
+            Page::Health => "health",
+        }
+    }
+
+    /// Its address.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Page::Overview => "/",
+            Page::Fraud => "/fraud",
+            Page::Stock => "/stock",
+            Page::Sessions => "/sessions",
+            Page::Recommendations => "/recommendations",
+            Page::Health => "/health",
+        }
+    }
+
+    /// For people.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Page::Overview => "Overview",
+            Page::Fraud => "Fraud",
+            Page::Stock => "Stock",
+            Page::Sessions => "Sessions",
+            Page::Recommendations => "Recommendations",
+            Page::Health => "Health",
+        }
+    }
+
+    /// For people with narrow screens.
+    pub(crate) fn short_title(self) -> &'static str {
+        if self == Page::Recommendations { "Recommend" } else { self.title() }
+    }
+
+    /// Tables whose change changes the page.
+    pub(crate) fn tables(self) -> &'static [&'static str] {
+        match self {
+            Page::Overview => {
+                &["vitals", "store_metrics", "revenue_daily", "category_metrics", "fraud_signals", "job_progress"]
+            }
+            Page::Fraud => &["fraud_signals", "job_progress"],
+            Page::Stock => &["stock_levels", "stock_cover"],
+            Page::Sessions => &["sessions", "abandoned_carts", "session_funnel"],
+            Page::Recommendations => &["seen_together", "bought_together", "trending", "stock_levels"],
+            Page::Health => &["job_progress", "dead_letters", "ledger"],
+        }
+    }
+
+    /// Parameters the page knows.
+    pub(crate) fn params(self) -> &'static [&'static str] {
+        match self {
+            Page::Overview => &["store", "range"],
+            Page::Fraud => &["rule", "severity", "range"],
+            Page::Stock => &["status", "q"],
+            Page::Sessions => &["stage", "session"],
+            Page::Recommendations => &["product", "q"],
+            Page::Health => &["topic", "code"],
+        }
+    }
+
+    /// Shortest time between two pushes, milliseconds, where the page changes as a whole with every commit.
+    pub(crate) fn push_ms_min(self) -> u64 {
+        if self == Page::Health { 1_000 } else { 0 }
+    }
+
+    /// Changes when the page may look different: by its tables, and for the health page by time.
+    pub(crate) fn stamp(self, shared: &Shared) -> u64 {
+        let cache = shared.cache();
+        let newest = self.tables().iter().filter_map(|name| cache.table(name)).map(|table| table.version).max();
+        let beat = if self == Page::Health { now().0.unsigned_abs() / 1_000_000 } else { 0 };
+        // The two never meet: versions grow by rows, the beat by seconds since 1970.
+        newest.unwrap_or(0).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ beat
+    }
+
+    /// The page's live sections as of now.
+    pub(crate) async fn sections(self, shared: &Shared, params: &Params) -> Vec<Section> {
+        let limit = shared.settings.limits.list_rows_max;
+        match self {
+            Page::Overview => {
+                let cache = shared.cache();
+                let view = view::overview::overview(&cache, &overview::params(params));
+                let signals = view::fraud::groups(&cache);
+                overview::sections(&view, &signals)
+            }
+            Page::Fraud => fraud::sections(&view::fraud::fraud(&shared.cache(), &fraud::params(params, limit)), params),
+            Page::Stock => stock::sections(&view::stock::stock(&shared.cache(), &stock::params(params, limit)), params),
+            Page::Sessions => {
+                let view = view::sessions::sessions(&shared.cache(), &sessions::params(params, limit));
+                sessions::sections(&view, params)
+            }
+            Page::Recommendations => {
+                let wanted = recommend::params(params, 12);
+                recommend::sections(&recommended(shared, &wanted).await, params)
+            }
+            Page::Health => {
+                let counts = shared.clients.counts();
+                let cache = shared.cache();
+                let view = view::health::health(&cache, &shared.history(), &health::params(params, limit), now());
+                health::sections(&view, params, &counts, shared.is_live())
+            }
+        }
+    }
+}
+
+/// Recommendations for a product, with the store's pairs. A store that does not answer leaves those of the cache.
+pub(crate) async fn recommended(
+    shared: &Shared,
+    params: &view::recommend::RecommendParams,
+) -> view::recommend::Recommend {
+    let (chosen, has_seen, has_bought) = {
+        let cache = shared.cache();
+        let has = |name: &str| cache.table(name).is_some();
+        (view::recommend::chosen(&cache, params), has("seen_together"), has("bought_together"))
+    };
+    let mut pairs = [Vec::new(), Vec::new()];
+    if let Some(product) = &chosen {
+        let ms_max = shared.settings.limits.store_ms_max;
+        let asked = [("seen_together", "sessions", has_seen), ("bought_together", "orders", has_bought)];
+        for (at, (table, column, has)) in asked.into_iter().enumerate() {
+            match companions(&shared.store, has, table, column, product, params.count, ms_max).await {
+                Ok(rows) => pairs[at] = rows,
+                Err(error) => tracing::warn!(table, %error, "companions are shown from memory only"),
+            }
+        }
+    }
+    let [seen, bought] = pairs;
+    view::recommend::recommend(&shared.cache(), params, seen, bought)
+}
+
+/// Answers a page.
+pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: Params) -> Response {
+    let params = params.only(page.params());
+    let view = params.query(page.name());
+    let sections = shared.memo.get(&view, page.stamp(&shared), page.sections(&shared, &params)).await;
+    let sections = Sections(sections);
+    let body = match page {
+        Page::Overview => {
+            let view = view::overview::overview(&shared.cache(), &overview::params(&params));
+            overview::body(&view, &sections, &params)
+        }
+        Page::Fraud => fraud::body(&sections, &params),
+        Page::Stock => stock::body(&sections, &params),
+        Page::Sessions => sessions::body(&sections),
+        Page::Recommendations => recommend::body(&sections, &params),
+        Page::Health => health::body(&sections),
+    };
+    layout::page(page, &params, body).into_response()
+}

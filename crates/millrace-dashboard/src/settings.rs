@@ -1,0 +1,83 @@
+//! Settings of the dashboard: plain data, every limit with its unit in its name.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Port of the dashboard unless another is set.
+const PORT: u16 = 8080;
+
+/// What an operator may set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DashboardSettings {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Host names a browser may use for us, without port. Empty: on a loopback address only `localhost` and loopback
+    /// addresses (so that a foreign page cannot reach us by a name it controls), else any.
+    pub hosts_allowed: Vec<String>,
+    /// What it may use of the machine.
+    pub limits: Limits,
+}
+
+impl DashboardSettings {
+    /// The settings for this address, with the usual limits.
+    pub fn listen_on(listen: SocketAddr) -> Self {
+        DashboardSettings { listen, hosts_allowed: Vec::new(), limits: Limits::default() }
+    }
+}
+
+impl Default for DashboardSettings {
+    /// For this machine alone, on port 8080.
+    fn default() -> Self {
+        DashboardSettings::listen_on((Ipv4Addr::LOCALHOST, PORT).into())
+    }
+}
+
+/// Bounds on memory, connections and answers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Rows of one table held in memory, unless its policy says fewer.
+    pub cached_rows_max: usize,
+    /// Bytes of one text value held in memory and shown; a longer one is cut.
+    pub cached_text_bytes_max: usize,
+    /// Pages that may follow events at once.
+    pub sse_clients_max: usize,
+    /// Shortest time between two pushes to one page.
+    pub sse_push_ms_min: u64,
+    /// Longest silence on a page's stream.
+    pub sse_heartbeat_ms: u64,
+    /// A page that has not taken its events for this long gives its place to a new one.
+    pub sse_stall_ms_max: u64,
+    /// Changed rows in one push; beyond it the page gets a fresh snapshot.
+    pub sse_delta_rows_max: usize,
+    /// Rows of one table in a snapshot.
+    pub sse_snapshot_rows_max: usize,
+    /// Rows of a JSON answer, whatever the request asks for.
+    pub api_rows_max: usize,
+    /// Rows of a CSV download.
+    pub csv_rows_max: usize,
+    /// Lines of a list on a page.
+    pub list_rows_max: usize,
+    /// Longest time the store may take over a question.
+    pub store_ms_max: u64,
+    /// Longest time a shutdown waits for open pages.
+    pub shutdown_ms_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            cached_rows_max: 6_000,
+            cached_text_bytes_max: 16 * 1024,
+            sse_clients_max: 64,
+            sse_push_ms_min: 200,
+            sse_heartbeat_ms: 2_000,
+            sse_stall_ms_max: 30_000,
+            sse_delta_rows_max: 2_000,
+            sse_snapshot_rows_max: 2_000,
+            api_rows_max: 10_000,
+            csv_rows_max: 100_000,
+            list_rows_max: 200,
+            store_ms_max: 10_000,
+            shutdown_ms_max: 3_000,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The dashboard from outside: a server on a free port over a temporary SQLite store with fixture rows.
+
+mod api;
+mod browser;
+mod events;
+mod http;
+mod pages;
+mod support;
