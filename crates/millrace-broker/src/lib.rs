@@ -14,6 +14,8 @@ mod stats;
 mod storage;
 mod sync;
 mod tasks;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod topics;
 mod txn;
 

@@ -1,9 +1,12 @@
-//! The broker as its clients see it: one test binary, one file per concern.
+//! The broker as its clients see it: one test binary, one file per concern. The slow suite (`--ignored`) runs Apache
+//! Kafka's tools (needs Java and Maven) and Python clients (needs Python 3 with venv).
 
 mod admin;
 mod crash;
 mod groups;
+mod kafka_tools;
 mod produce_consume;
+mod python;
 mod support;
 mod transactions;
 mod upkeep;
