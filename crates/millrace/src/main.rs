@@ -1,2 +1,47 @@
-//! The millrace command.
-fn main() {}
+//! The `millrace` command: a table of modes.
+
+mod audit;
+mod bounded;
+mod commands;
+mod pipelines;
+mod product;
+mod progress;
+mod replay;
+mod roles;
+mod runtime_file;
+mod settings;
+mod statics;
+mod topic_scan;
+mod totals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Exit code of a wrong setting, pipeline or usage: nothing was started.
+const EXIT_INVALID: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = commands::Cli::parse();
+    commands::start_log(&command.global);
+    let result = match command.mode.unwrap_or_default() {
+        commands::Mode::Up(options) => commands::up::run(&command.global, options),
+        commands::Mode::Simulate(options) => commands::simulate::run(&command.global, options),
+        commands::Mode::Run(options) => commands::run::run(&command.global, options),
+        commands::Mode::Check(options) => commands::check::run(&command.global, options),
+        commands::Mode::Explain(options) => commands::explain::run(&command.global, options),
+        commands::Mode::Query(options) => commands::query::run(&command.global, options),
+        commands::Mode::Replay(options) => commands::replay::run(&command.global, options),
+        commands::Mode::Audit(options) => commands::audit::run(&command.global, options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("millrace: {error:#}");
+            match error.downcast_ref::<commands::Invalid>() {
+                Some(_) => ExitCode::from(EXIT_INVALID),
+                None => ExitCode::FAILURE,
+            }
+        }
+    }
+}

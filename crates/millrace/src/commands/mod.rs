@@ -1,0 +1,132 @@
+//! One file a command; here is what they share: the options of all, the log, the runtime.
+
+pub(crate) mod audit;
+pub(crate) mod check;
+pub(crate) mod explain;
+pub(crate) mod query;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod simulate;
+pub(crate) mod up;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::pipelines::Pipelines;
+use crate::settings::Settings;
+
+/// Real-time e-commerce analytics in one program.
+///
+/// Without a command it does `up`: starts everything, with a simulated shop, on this machine.
+#[derive(Parser)]
+#[command(name = "millrace", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  millrace                          start everything; open http://127.0.0.1:8080
+  millrace up --no-simulate         start everything, without the simulated shop
+  millrace check pipelines/         look for mistakes in pipeline files
+  millrace query \"SELECT category, sum(units) FROM category_metrics GROUP BY category\"")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) mode: Option<Mode>,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Global {
+    /// Settings file [default: ./millrace.toml, then ~/.config/millrace/millrace.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of everything the product keeps [default: ~/.local/share/millrace]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Say more (-v: what happens, -vv: how)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub(crate) enum Mode {
+    /// Start everything in one process: broker, pipelines, store, lake, dashboard, simulated shop
+    Up(up::Options),
+    /// Produce the simulated shop's records into a running product or any Kafka cluster
+    Simulate(simulate::Options),
+    /// Run pipeline files: against Kafka, or over files until the input ends
+    Run(run::Options),
+    /// Look for mistakes in settings, contracts and pipeline files; starts nothing
+    Check(check::Options),
+    /// Show what a pipeline file will do: sources, watermarks, state, output
+    Explain(explain::Options),
+    /// Ask the lake and the results with SQL
+    Query(query::Options),
+    /// Feed a file of real data through the product
+    Replay(replay::Options),
+    /// Balance the books: every record of every stream is accounted for
+    Audit(audit::Options),
+}
+
+impl Default for Mode {
+    fn default() -> Self {
+        Mode::Up(up::Options::default())
+    }
+}
+
+/// The user gave something that cannot work; nothing was started.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Invalid(pub(crate) String);
+
+impl Global {
+    /// The settings of file, environment and these options.
+    ///
+    /// # Errors
+    /// [`Invalid`].
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = Settings::load(self.config.as_deref()).map_err(|error| Invalid(format!("{error:#}")))?;
+        if let Some(dir) = &self.data_dir {
+            settings.data_dir = Some(dir.clone());
+        }
+        Ok(settings)
+    }
+}
+
+/// Log lines go to standard error; `RUST_LOG` says more exactly what.
+pub(crate) fn start_log(global: &Global) {
+    use tracing_subscriber::EnvFilter;
+    let level = match global.verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},datafusion=warn,sqlx=warn,hyper=warn")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// The runtime of commands that wait for more than one thing.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// The pipelines named, or those `up` would run.
+///
+/// # Errors
+/// [`Invalid`].
+pub(crate) fn pipelines(settings: &Settings, paths: &[PathBuf]) -> anyhow::Result<Pipelines> {
+    let contracts = settings.contracts.as_deref();
+    let found = match paths {
+        [] => Pipelines::find(settings.pipelines.as_deref(), contracts),
+        paths => Pipelines::named(paths, contracts),
+    };
+    Ok(found.map_err(|error| Invalid(format!("{error:#}")))?)
+}

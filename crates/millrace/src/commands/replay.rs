@@ -1,0 +1,142 @@
+//! `millrace replay`: a file of real data through the product.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context as _, ensure};
+use clap::{Args, ValueEnum};
+use millrace_connectors::kafka::ClientSettings;
+use millrace_connectors::kafka::producer::{Outgoing, Producer};
+use millrace_model::Timestamp;
+
+use super::Global;
+use crate::product::{Product, Roles};
+use crate::replay::{Kind, SourceRecord, read};
+use crate::runtime_file::RuntimeFile;
+use crate::totals;
+
+/// Options of `replay`.
+#[derive(Args, Debug)]
+#[command(after_help = "Without a running product it starts one in this process, on a data folder of its own unless
+--data-dir names one, lets everything go through, and prints the totals from result topics, store and lake.
+
+Examples:
+  millrace replay online_retail.parquet --as online-retail
+  millrace replay train.txt --as clicks --times now
+  millrace replay user_events.ndjson --as events")]
+pub(crate) struct Options {
+    /// The file
+    file: PathBuf,
+    /// What it holds
+    #[arg(long = "as", value_enum, value_name = "KIND")]
+    kind: Kind,
+    /// Event times: as in the file, or moved so that the last is now
+    #[arg(long, value_enum)]
+    times: Option<Times>,
+    /// Source topic of an `events` file [default: the name of the file]
+    #[arg(long, value_name = "TOPIC")]
+    topic: Option<String>,
+    /// Where results are kept, when a product is started [default: SQLite in the data folder]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Times {
+    /// As in the file: the default when this starts a product of its own
+    Original,
+    /// The last event is now: the default into a running product, whose windows of the past have closed
+    Now,
+}
+
+/// Longest wait for room in the producer's queue.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs it.
+pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
+    let mut settings = global.settings()?;
+    ensure!(options.file.exists(), "there is no file {}", options.file.display());
+    let running = RuntimeFile::find(&settings.data_dir()?);
+    super::runtime()?.block_on(async {
+        let records = read(options.kind, &options.file, options.topic.as_deref()).await?;
+        ensure!(!records.is_empty(), "{} holds no records", options.file.display());
+        if let Some(running) = running {
+            let mut kafka = ClientSettings::new(running.kafka.clone());
+            kafka.properties = settings.kafka.properties.clone();
+            send(&kafka, &records, options.times.unwrap_or(Times::Now))?;
+            let page = running.dashboard.map_or_else(String::new, |page| format!(": see http://{page}"));
+            println!("{} records sent into the running product{page}", records.len());
+            return Ok(ExitCode::SUCCESS);
+        }
+        let scratch = match global.data_dir {
+            Some(_) => None,
+            None => Some(scratch_dir()?),
+        };
+        if let Some(scratch) = &scratch {
+            settings.data_dir = Some(scratch.clone());
+        }
+        if let Some(url) = &options.store {
+            settings.store.url = url.clone();
+        }
+        settings.broker.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let pipelines = super::pipelines(&settings, &[])?;
+        let started = Instant::now();
+        let mut product = Product::start(&settings, pipelines, Roles { lake: true, dashboard: false }).await?;
+        send(&product.kafka, &records, options.times.unwrap_or(Times::Original))?;
+        let ended = product.settle().await?;
+        let totals = totals::collect(&product).await?;
+        let data_dir = product.data_dir.clone();
+        product.close().await?;
+        println!("{} records went through in {:.1?}; the data is in {}", records.len(), started.elapsed(), data_dir.display());
+        println!("{totals}");
+        if let Some(memory) = peak_memory() {
+            println!("peak memory {} MiB", memory >> 20);
+        }
+        for (job, why) in &ended.failed_jobs {
+            eprintln!("job {job} had stopped: {why}");
+        }
+        Ok(if ended.failed_jobs.is_empty() && totals.agree() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+/// Produces the records in order, as fast as they are taken.
+fn send(kafka: &ClientSettings, records: &[SourceRecord], times: Times) -> anyhow::Result<()> {
+    let now = Timestamp::from_system_time(SystemTime::now());
+    let last = records.iter().map(|record| record.event_time).max().unwrap_or(now);
+    let shift = if times == Times::Now { now.0 - last.0 } else { 0 };
+    let producer = Producer::new(kafka, None)?;
+    let bar = crate::progress::bar(records.len() as u64, "sending");
+    for record in records {
+        let value = record.value(shift);
+        let time = Some(Timestamp(record.event_time.0 + shift));
+        let outgoing = Outgoing {
+            topic: record.topic,
+            partition: None,
+            key: Some(record.key.as_bytes()),
+            value: Some(&value),
+            time,
+        };
+        producer.send(outgoing, PATIENCE)?;
+        bar.inc(1);
+    }
+    producer.flush(PATIENCE)?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// A data folder for one replay, below the system's folder for temporary files.
+fn scratch_dir() -> anyhow::Result<PathBuf> {
+    let now = Timestamp::from_system_time(SystemTime::now()).0;
+    let dir = std::env::temp_dir().join(format!("millrace-replay-{}-{now}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir)
+}
+
+/// Most memory this process has held, bytes.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string(Path::new("/proc/self/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib << 10)
+}

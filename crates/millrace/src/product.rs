@@ -1,0 +1,328 @@
+//! The product as one process: starts the roles in order, and ends them in the order the records flow.
+//!
+//! ```text
+//!  start:  broker ─▶ topics ─▶ store ─▶ dashboard, sink, lake ─▶ jobs ─▶ (simulator, by its command)
+//!  end:    (simulator) ─▶ jobs, when all have caught up ─▶ sink, lake, when they have ─▶ dashboard ─▶ store ─▶ broker
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow};
+use millrace_broker::{Broker, BrokerSettings, FsyncPolicy};
+use millrace_codec::DecodeLimits;
+use millrace_connectors::kafka::{ClientSettings, topics};
+use millrace_connectors::lake::{self, LakeSettings};
+use millrace_connectors::sink::SinkStats;
+use millrace_connectors::sink::store::{self as store_sink, StoreSinkSettings};
+use millrace_connectors::store::Store;
+use millrace_connectors::{Ending, Shutdown, ShutdownSwitch, shutdown};
+use millrace_dashboard::{Dashboard, DashboardSettings};
+use millrace_engine::{JobPlan, JobSettings};
+use millrace_model::{Contract, Role};
+use tokio::task::JoinHandle;
+
+use crate::commands::Invalid;
+use crate::pipelines::{Pipelines, Planned};
+use crate::roles::job::{INTAKE, JobRunSettings};
+use crate::roles::jobs::{self, JobHandle, MakePlan};
+use crate::roles::live;
+use crate::runtime_file::RuntimeFile;
+use crate::settings::Settings;
+use crate::statics::Statics;
+
+/// Which roles a process runs beside broker, topics and store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Roles {
+    pub(crate) lake: bool,
+    pub(crate) dashboard: bool,
+}
+
+/// The running product.
+pub(crate) struct Product {
+    pub(crate) kafka: ClientSettings,
+    pub(crate) store: Store,
+    pub(crate) store_url: String,
+    pub(crate) contracts: Vec<Contract>,
+    pub(crate) lake_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) jobs: Vec<JobHandle>,
+    pub(crate) sink_stats: SinkStats,
+    pub(crate) lake_stats: SinkStats,
+    pub(crate) dashboard: Option<Dashboard>,
+    broker: Option<Broker>,
+    job_switch: ShutdownSwitch,
+    sink_switch: ShutdownSwitch,
+    sink: Option<JoinHandle<anyhow::Result<()>>>,
+    lake: Option<JoinHandle<anyhow::Result<()>>>,
+    has_lake: bool,
+}
+
+/// What the end of the product came to.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// Jobs that had stopped before, with the reason.
+    pub(crate) failed_jobs: Vec<(String, String)>,
+    /// Everything that was in the topics has gone through.
+    pub(crate) drained: bool,
+}
+
+/// Longest wait for the jobs to catch up at the end.
+const DRAIN_MAX: Duration = Duration::from_secs(300);
+/// How often the drain looks.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
+
+impl Product {
+    /// Starts everything; when this returns, records that are produced go through.
+    ///
+    /// # Errors
+    /// [`Invalid`] for settings and pipelines; else what could not be started, and why.
+    pub(crate) async fn start(settings: &Settings, pipelines: Pipelines, roles: Roles) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Handle::current();
+        let planned = plan(&pipelines, &Statics::new(runtime.clone()))?;
+        let data_dir = settings.data_dir()?;
+        std::fs::create_dir_all(&data_dir)
+            .with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
+        let (broker, kafka) = start_broker(settings, &data_dir).await?;
+        let results = planned.results();
+        let contracts: Vec<Contract> = planned.contracts.iter().cloned().collect();
+        topics::ensure(&kafka, &contracts, settings.kafka.replication).await?;
+        let store_url = store_url(settings, &data_dir);
+        let store = Store::open(&store_url).await?;
+        let tables = stored_tables(&contracts);
+        store.ensure_tables(&tables).await?;
+        let (job_switch, job_shutdown) = shutdown();
+        let (sink_switch, sink_shutdown) = shutdown();
+        let sink_stats = SinkStats::default();
+        let sink = tokio::spawn(run_sink(kafka.clone(), tables.clone(), store.clone(), sink_stats.clone(), sink_shutdown.clone()));
+        let lake_dir = settings.lake.dir.clone().unwrap_or_else(|| data_dir.join("lake"));
+        let lake_stats = SinkStats::default();
+        let lake = (roles.lake && settings.lake.enabled).then(|| {
+            let mut lake = LakeSettings::new(kafka.clone(), lake_dir.clone());
+            lake.limits.wait_ms_max = u64::try_from(settings.lake.flush_interval.as_millis()).unwrap_or(u64::MAX);
+            let sources: Vec<Contract> = planned.contracts.of_role(Role::Source).cloned().collect();
+            tokio::spawn(run_lake(lake, sources, lake_stats.clone(), sink_shutdown.clone()))
+        });
+        let dashboard = match roles.dashboard {
+            false => None,
+            true => {
+                let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+                let live = live::start(&kafka, &names)?;
+                let page = DashboardSettings::listen_on(settings.dashboard.listen);
+                Some(millrace_dashboard::start(page, store.clone(), results, live).await?)
+            }
+        };
+        let jobs = start_jobs(settings, &kafka, &data_dir, planned, pipelines, &runtime, &job_shutdown)?;
+        let running = RuntimeFile {
+            pid: std::process::id(),
+            kafka: kafka.bootstrap_servers.clone(),
+            dashboard: dashboard.as_ref().map(Dashboard::address),
+            store: if store_url.starts_with("sqlite:") { store_url.clone() } else { String::new() },
+            lake: lake.is_some().then(|| lake_dir.clone()),
+        };
+        running.write(&data_dir).context("cannot tell other commands where the product runs")?;
+        Ok(Product {
+            kafka,
+            store,
+            store_url,
+            contracts,
+            lake_dir,
+            data_dir,
+            jobs,
+            sink_stats,
+            lake_stats,
+            dashboard,
+            broker,
+            job_switch,
+            sink_switch,
+            sink: Some(sink),
+            has_lake: lake.is_some(),
+            lake,
+        })
+    }
+
+    /// Kafka address of the product.
+    pub(crate) fn kafka_address(&self) -> &str {
+        &self.kafka.bootstrap_servers
+    }
+
+    /// Address of the page.
+    pub(crate) fn page(&self) -> Option<SocketAddr> {
+        self.dashboard.as_ref().map(Dashboard::address)
+    }
+
+    /// Waits until every job has read everything; false when that takes too long.
+    pub(crate) async fn catch_up(&self, patience: Duration) -> bool {
+        self.job_switch.ask(Ending::Drain);
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            if jobs::caught_up(&self.jobs) {
+                return true;
+            }
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+        false
+    }
+
+    /// Lets everything that is in the topics go through, and ends jobs, sink and lake. Topics and store can still be read.
+    ///
+    /// # Errors
+    /// The first role that ended badly; the others are ended all the same.
+    pub(crate) async fn settle(&mut self) -> anyhow::Result<Ended> {
+        let drained = self.catch_up(DRAIN_MAX).await;
+        self.job_switch.ask(Ending::Stop);
+        let jobs = std::mem::take(&mut self.jobs);
+        let ended = tokio::task::spawn_blocking(move || jobs::join(jobs)).await.context("the jobs' threads")?;
+        let failed_jobs =
+            ended.into_iter().filter_map(|(name, status)| status.failure().map(|why| (name, why))).collect();
+        self.sink_switch.ask(Ending::Drain);
+        let mut first_error = None;
+        for role in [self.sink.take(), self.lake.take()].into_iter().flatten() {
+            if let Err(error) = role.await.unwrap_or_else(|panic| Err(anyhow!("a role was cut off: {panic}"))) {
+                first_error.get_or_insert(error);
+            }
+        }
+        match first_error {
+            Some(error) => Err(error),
+            None => Ok(Ended { failed_jobs, drained }),
+        }
+    }
+
+    /// Ends page, store and broker.
+    ///
+    /// # Errors
+    /// The broker did not end well.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        if let Some(dashboard) = self.dashboard {
+            dashboard.shutdown().await;
+        }
+        self.store.close().await;
+        RuntimeFile::remove(&self.data_dir);
+        if let Some(broker) = self.broker {
+            broker.shutdown().await.context("the broker did not end well")?;
+        }
+        Ok(())
+    }
+
+    /// Settles, then closes.
+    ///
+    /// # Errors
+    /// As both.
+    pub(crate) async fn end(mut self) -> anyhow::Result<Ended> {
+        let settled = self.settle().await;
+        self.close().await?;
+        settled
+    }
+
+    /// The lake's folder, when there is a lake.
+    pub(crate) fn lake(&self) -> Option<&Path> {
+        self.has_lake.then_some(self.lake_dir.as_path())
+    }
+}
+
+fn plan(pipelines: &Pipelines, statics: &Statics) -> anyhow::Result<Planned> {
+    Ok(pipelines.plan(statics).map_err(|errors| Invalid(format!("the pipelines cannot run:\n\n{}", pipelines.explain(&errors))))?)
+}
+
+/// The embedded broker, unless the settings name a cluster.
+async fn start_broker(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Option<Broker>, ClientSettings)> {
+    if !settings.kafka.bootstrap_servers.is_empty() {
+        let mut kafka = ClientSettings::new(settings.kafka.bootstrap_servers.clone());
+        kafka.properties = settings.kafka.properties.clone();
+        return Ok((None, kafka));
+    }
+    let fsync = match settings.broker.fsync.as_str() {
+        "always" => FsyncPolicy::BeforeAck,
+        "interval" => FsyncPolicy::EveryMs(1_000),
+        other => return Err(Invalid(format!("broker.fsync is `{other}`; write `interval` or `always`")).into()),
+    };
+    let broker = Broker::start(BrokerSettings {
+        data_dir: data_dir.join("broker"),
+        listen: settings.broker.listen,
+        listen_beyond_loopback: settings.broker.listen_beyond_loopback,
+        fsync,
+        ..BrokerSettings::default()
+    })
+    .await
+    .context("the embedded broker cannot start")?;
+    let mut kafka = ClientSettings::new(broker.address().to_string());
+    kafka.properties = settings.kafka.properties.clone();
+    Ok((Some(broker), kafka))
+}
+
+/// The store's URL: as set, else SQLite in the data folder.
+pub(crate) fn store_url(settings: &Settings, data_dir: &Path) -> String {
+    if settings.store.url.is_empty() {
+        format!("sqlite://{}", std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned()).join("millrace.db").display())
+    } else {
+        settings.store.url.clone()
+    }
+}
+
+/// The tables of the store: results, dead letters and progress.
+pub(crate) fn stored_tables(contracts: &[Contract]) -> Vec<Contract> {
+    let stored = |contract: &&Contract| contract.role != Role::Source && contract.name != "answer_key";
+    contracts.iter().filter(stored).cloned().collect()
+}
+
+async fn run_sink(
+    kafka: ClientSettings,
+    tables: Vec<Contract>,
+    store: Store,
+    stats: SinkStats,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    store_sink::run(StoreSinkSettings::new(kafka), tables, store, stats, shutdown).await.context("the store sink has stopped")?;
+    Ok(())
+}
+
+async fn run_lake(
+    settings: LakeSettings,
+    sources: Vec<Contract>,
+    stats: SinkStats,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    lake::run(settings, sources, stats, shutdown).await.context("the lake has stopped")?;
+    Ok(())
+}
+
+fn start_jobs(
+    settings: &Settings,
+    kafka: &ClientSettings,
+    data_dir: &Path,
+    planned: Planned,
+    pipelines: Pipelines,
+    runtime: &tokio::runtime::Handle,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Vec<JobHandle>> {
+    let sources: Vec<Contract> = planned.contracts.of_role(Role::Source).cloned().collect();
+    let engine = &settings.engine;
+    let run = JobRunSettings {
+        kafka: kafka.clone(),
+        state_root: data_dir.join("state"),
+        trigger: engine.trigger,
+        epoch_records_max: engine.epoch_records_max,
+        epoch_bytes_max: engine.epoch_bytes_max,
+        idle_timeout: engine.idle_timeout,
+        snapshot_interval: engine.snapshot_interval,
+        job: JobSettings {
+            decode: DecodeLimits { value_bytes_max: engine.record_bytes_max, ..DecodeLimits::default() },
+            groups_max: engine.groups_max,
+            state_bytes_max: engine.state_bytes_max,
+            ..JobSettings::default()
+        },
+    };
+    let mut plans = planned.jobs;
+    plans.push(JobPlan::intake(INTAKE, sources.iter()));
+    let statics = Statics::new(runtime.clone());
+    let make_plan: MakePlan = Arc::new(move |name| {
+        if name == INTAKE {
+            return Some(JobPlan::intake(INTAKE, sources.iter()));
+        }
+        let planned = pipelines.plan(&statics).ok()?;
+        planned.jobs.into_iter().find(|job| job.name == name)
+    });
+    jobs::start(plans, &make_plan, &run, runtime, shutdown).context("cannot start a job's thread")
+}

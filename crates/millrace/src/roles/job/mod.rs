@@ -1,0 +1,374 @@
+//! A job: one pipeline file running on the embedded backend, on a thread of its own.
+//!
+//! ```text
+//!  input (consumer) ─▶ engine: Job::run ─▶ state: epoch log (durable) ─▶ output: one transaction
+//!        ▲                                                               rows · dead letters · progress · offsets
+//!        └────────────── committed offsets (their metadata names the epoch) ◀──────────┘
+//! ```
+//!
+//! Exactly once: rows and offsets commit together; the log of an epoch is durable before. A crash between the two leaves an
+//! aborted transaction and a logged epoch that was never committed, which recovery forgets.
+
+mod input;
+mod output;
+mod recovery;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use millrace_connectors::kafka::{ClientSettings, KafkaError};
+use millrace_connectors::{Ending, Shutdown};
+use millrace_engine::job::{Advance, EpochOutput};
+use millrace_engine::sql::Origin;
+use millrace_engine::state::{EpochEntry, Range, StateDir};
+use millrace_engine::{EngineError, Job, JobPlan, JobSettings, StaticTables};
+use millrace_model::progress::TableProgress;
+use millrace_model::{Classified, ErrorKind, Timestamp};
+
+use input::{EpochBounds, Input, Place, batches, ranges};
+use output::{Output, dead_letter};
+pub(crate) use status::{JobStatus, Seen, all_caught_up};
+
+/// What stops a job.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JobError {
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// The engine: statement, limit or state.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Recovery cannot decide without a person.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl Classified for JobError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            JobError::Kafka(error) => error.kind(),
+            JobError::Engine(error) => error.kind(),
+            JobError::Refused(_) => ErrorKind::Invalid,
+        }
+    }
+}
+
+/// How jobs run.
+#[derive(Clone, Debug)]
+pub(crate) struct JobRunSettings {
+    pub(crate) kafka: ClientSettings,
+    /// Folder of all jobs' state.
+    pub(crate) state_root: PathBuf,
+    /// Longest wait for more records before an epoch is run.
+    pub(crate) trigger: Duration,
+    pub(crate) epoch_records_max: usize,
+    pub(crate) epoch_bytes_max: usize,
+    /// A caught-up partition that is silent this long holds the watermark back no longer.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) snapshot_interval: Duration,
+    pub(crate) job: JobSettings,
+}
+
+/// Shortest time between two progress rows of a table.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the ends of the partitions are asked for.
+const ENDS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Name of the job that checks every source record against its contract.
+pub(crate) const INTAKE: &str = "intake";
+
+/// The consumer group of a job.
+pub(crate) fn group_of(job: &str) -> String {
+    format!("millrace-{job}")
+}
+
+/// The topic of a source.
+fn topic_of<'a>(source: &'a str, origin: &'a Origin) -> &'a str {
+    match origin {
+        Origin::Topic(topic) => topic,
+        Origin::Ndjson(_) => source,
+    }
+}
+
+/// Runs a job until it is told to stop, on the calling thread.
+///
+/// # Errors
+/// What the supervisor decides on by its kind.
+pub(crate) fn run(
+    plan: JobPlan,
+    settings: &JobRunSettings,
+    statics: &dyn StaticTables,
+    shutdown: &Shutdown,
+    status: &Arc<JobStatus>,
+) -> Result<(), JobError> {
+    let mut job_settings = settings.job.clone();
+    job_settings.secret = (random(), random());
+    let job = Job::new(plan, job_settings)?;
+    let name = job.name().to_owned();
+    let group = group_of(&name);
+    let sources: Vec<(String, String)> =
+        job.sources().map(|(source, origin)| (topic_of(source, origin).to_owned(), source.to_owned())).collect();
+    // First the producer: it fences whoever still runs this job.
+    let output = Output::new(&settings.kafka, &group)?;
+    let input = Input::new(&settings.kafka, &group, &sources)?;
+    let state = StateDir::open(&settings.state_root, &name)?;
+    let now = Instant::now();
+    let mut running = Running {
+        job,
+        input,
+        output,
+        state,
+        settings,
+        statics,
+        status,
+        snapshot_at: now,
+        progress_at: None,
+        progress_counts: 0,
+        static_read: BTreeMap::new(),
+        dead_letters_malformed: name == INTAKE,
+    };
+    recovery::restore(&mut running.input, &mut running.state, &mut running.job)?;
+    running.work(shutdown)?;
+    running.state.snapshot(&running.job)?;
+    running.state.settle()?;
+    Ok(())
+}
+
+/// A random number that is different in every process; it seeds the deduplicator's hash.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+struct Running<'a> {
+    job: Job,
+    input: Input,
+    output: Output,
+    state: StateDir,
+    settings: &'a JobRunSettings,
+    statics: &'a dyn StaticTables,
+    status: &'a Arc<JobStatus>,
+    snapshot_at: Instant,
+    progress_at: Option<Instant>,
+    progress_counts: u64,
+    static_read: BTreeMap<String, Instant>,
+    dead_letters_malformed: bool,
+}
+
+impl Running<'_> {
+    fn work(&mut self, shutdown: &Shutdown) -> Result<(), JobError> {
+        loop {
+            if shutdown.asked() == Ending::Stop {
+                return Ok(());
+            }
+            self.refresh_static();
+            self.epoch()?;
+            if self.snapshot_at.elapsed() >= self.settings.snapshot_interval {
+                self.state.snapshot(&self.job)?;
+                self.snapshot_at = Instant::now();
+            }
+            let every = if shutdown.asked() == Ending::Drain { Duration::ZERO } else { ENDS_INTERVAL };
+            self.input.refresh_ends(every)?;
+            self.status.looked(self.input.lag(), self.unpublished());
+        }
+    }
+
+    /// One epoch: whatever has come within the trigger.
+    fn epoch(&mut self) -> Result<(), JobError> {
+        let bounds =
+            EpochBounds { records_max: self.settings.epoch_records_max, bytes_max: self.settings.epoch_bytes_max };
+        let idle = self.idle();
+        let messages = self.input.take(Instant::now() + self.settings.trigger, bounds)?;
+        let started = Instant::now();
+        let advance = Advance::Live { idle, ended: BTreeSet::new() };
+        if messages.is_empty() && !self.job.would_advance(&advance) {
+            return self.publish_progress();
+        }
+        let taken = ranges(&messages);
+        let output = self.job.run(&batches(&self.input, &messages), &advance)?;
+        let name_of = |place: &Place| self.input.source(&place.0).to_owned();
+        let entry = EpochEntry {
+            epoch: self.job.epoch(),
+            ranges: taken
+                .iter()
+                .map(|(place, first, last)| Range {
+                    source: name_of(place),
+                    partition: place.1,
+                    from: *first,
+                    to: last + 1,
+                })
+                .collect(),
+            watermarks: self.job.watermarks(),
+        };
+        self.state.append(&entry)?;
+        let now = Timestamp::from_system_time(std::time::SystemTime::now());
+        let transaction = self.output.begin()?;
+        for rows in &output.rows {
+            transaction.rows(rows)?;
+        }
+        let mut letters = self.late_letters(&messages, &output, now);
+        if self.dead_letters_malformed {
+            letters.extend(self.malformed_letters(&messages, &output, now));
+        }
+        for letter in &letters {
+            transaction.own("dead_letters", &letter.dead_letter_id, letter)?;
+        }
+        let mut offsets = self.input.positions();
+        for ((topic, partition), _, last) in &taken {
+            let next = offsets.entry((topic.clone(), *partition)).or_insert(last + 1);
+            *next = (*next).max(last + 1);
+        }
+        let publish = self.progress_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
+        let mut counted = self.progress_counts;
+        if publish {
+            let rows = self.progress(now, &offsets, started.elapsed());
+            counted = counts_of(&rows);
+            for row in rows {
+                transaction.own("job_progress", &row.table, &row)?;
+            }
+        }
+        let group = self.input.group()?;
+        transaction.commit(&group, &offsets, self.job.epoch())?;
+        let noted: Vec<(Place, i64)> = taken.into_iter().map(|(place, _, last)| (place, last)).collect();
+        let records = messages.len();
+        drop(messages);
+        self.input.note(&noted);
+        if publish {
+            (self.progress_at, self.progress_counts) = (Some(Instant::now()), counted);
+        }
+        self.status.committed(self.job.epoch(), records, started.elapsed());
+        Ok(())
+    }
+
+    /// Nothing to do: if the last progress row is behind, a transaction of its own brings it up to date.
+    fn publish_progress(&mut self) -> Result<(), JobError> {
+        let due = self.progress_at.is_none_or(|at| at.elapsed() >= PROGRESS_INTERVAL);
+        if !due || !self.unpublished() || self.job.epoch() == 0 {
+            return Ok(());
+        }
+        let now = Timestamp::from_system_time(std::time::SystemTime::now());
+        let offsets = self.input.positions();
+        let rows = self.progress(now, &offsets, Duration::ZERO);
+        let transaction = self.output.begin()?;
+        for row in &rows {
+            transaction.own("job_progress", &row.table, row)?;
+        }
+        transaction.commit(&self.input.group()?, &offsets, self.job.epoch())?;
+        (self.progress_at, self.progress_counts) = (Some(Instant::now()), counts_of(&rows));
+        self.status.committed(self.job.epoch(), 0, Duration::ZERO);
+        Ok(())
+    }
+
+    /// The last progress row tells of less than has been done.
+    fn unpublished(&self) -> bool {
+        self.job.progress("", Timestamp(0)).iter().map(measure).sum::<u64>() != self.progress_counts
+    }
+
+    fn progress(&self, now: Timestamp, offsets: &BTreeMap<Place, i64>, took: Duration) -> Vec<TableProgress> {
+        let topics: BTreeMap<&str, &str> =
+            self.job.sources().map(|(source, origin)| (source, topic_of(source, origin))).collect();
+        let mut rows = self.job.progress("embedded", now);
+        for row in &mut rows {
+            row.epoch_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            for source in &mut row.sources {
+                if let Some(topic) = topics.get(source.topic.as_str()) {
+                    source.topic = (*topic).to_owned();
+                }
+                let place = (source.topic.clone(), source.partition);
+                source.offset = offsets.get(&place).copied().unwrap_or(0);
+                source.end_offset = self.input.end(&place).map(|end| end.max(source.offset));
+            }
+        }
+        rows
+    }
+
+    fn idle(&self) -> BTreeSet<(String, i32)> {
+        let idle = self.input.idle(self.settings.idle_timeout).into_iter();
+        idle.map(|(topic, partition)| (self.input.source(&topic).to_owned(), partition)).collect()
+    }
+
+    fn late_letters(
+        &self,
+        messages: &[millrace_connectors::kafka::rdkafka::message::BorrowedMessage<'_>],
+        output: &EpochOutput,
+        now: Timestamp,
+    ) -> Vec<millrace_model::dead_letter::DeadLetter> {
+        let starts = batch_starts(messages);
+        let late = output.late.iter().map(|late| {
+            let message = &messages[starts[late.batch] + late.record];
+            let mut letter = dead_letter(message, self.job.name(), Some(&late.table), now);
+            letter.kind = "late".into();
+            letter.code = "late".into();
+            letter.reason = format!("every window it belongs to in {} had closed by {}", late.table, late.watermark);
+            letter.watermark = Some(late.watermark);
+            letter
+        });
+        late.collect()
+    }
+
+    fn malformed_letters(
+        &self,
+        messages: &[millrace_connectors::kafka::rdkafka::message::BorrowedMessage<'_>],
+        output: &EpochOutput,
+        now: Timestamp,
+    ) -> Vec<millrace_model::dead_letter::DeadLetter> {
+        let starts = batch_starts(messages);
+        let malformed = output.malformed.iter().map(|found| {
+            let message = &messages[starts[found.batch] + found.record];
+            let mut letter = dead_letter(message, self.job.name(), None, now);
+            letter.kind = "malformed".into();
+            letter.code = found.malformed.code.name().into();
+            letter.reason = found.malformed.reason.clone();
+            letter.field = found.malformed.field.clone();
+            letter.event_time = found.malformed.event_time;
+            letter
+        });
+        malformed.collect()
+    }
+
+    /// Reads static tables again whose interval has passed. A table that cannot be read now keeps its last rows.
+    fn refresh_static(&mut self) {
+        let read = &mut self.static_read;
+        let mut due = BTreeSet::new();
+        for table in self.job.static_tables() {
+            let at = read.entry(table.name.clone()).or_insert_with(Instant::now);
+            if at.elapsed() >= table.refresh {
+                *at = Instant::now();
+                due.insert(table.name.clone());
+            }
+        }
+        if due.is_empty() {
+            return;
+        }
+        for error in self.job.reload_static(self.statics, |table| due.contains(&table.name)) {
+            tracing::warn!(job = self.job.name(), "{error}; going on with the rows read before");
+        }
+    }
+}
+
+/// Where the records of each topic begin in an epoch's sorted messages: the engine numbers records by batch.
+fn batch_starts(messages: &[millrace_connectors::kafka::rdkafka::message::BorrowedMessage<'_>]) -> Vec<usize> {
+    use millrace_connectors::kafka::rdkafka::Message;
+    let mut starts = Vec::new();
+    let mut topic = "";
+    for (at, message) in messages.iter().enumerate() {
+        if starts.is_empty() || message.topic() != topic {
+            topic = message.topic();
+            starts.push(at);
+        }
+    }
+    starts
+}
+
+/// A number that changes whenever a progress row would.
+fn measure(row: &TableProgress) -> u64 {
+    let watermark = row.watermark.map_or(0, |time| time.0.cast_unsigned());
+    row.counts.records_in.wrapping_add(row.rows_out).wrapping_add(watermark)
+}
+
+fn counts_of(rows: &[TableProgress]) -> u64 {
+    rows.iter().map(measure).fold(0, u64::wrapping_add)
+}

@@ -1,0 +1,169 @@
+//! A job's transaction: result rows, dead letters, progress and the offsets they came from become visible together.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use millrace_connectors::kafka::rdkafka::consumer::ConsumerGroupMetadata;
+use millrace_connectors::kafka::rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode};
+use millrace_connectors::kafka::rdkafka::message::{BorrowedMessage, Headers};
+use millrace_connectors::kafka::rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use millrace_connectors::kafka::rdkafka::{Message, Offset};
+use millrace_connectors::kafka::{ClientSettings, Context, KafkaError};
+use millrace_engine::job::TableRows;
+use millrace_model::dead_letter::{DeadLetter, DeadLetterHeader};
+use millrace_model::{ErrorKind, Timestamp};
+
+use super::input::{Place, list};
+
+/// Longest wait for the coordinator: to begin, to take the offsets, to commit.
+const TRANSACTION_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for room in the producer's queue.
+const QUEUE_MAX: Duration = Duration::from_secs(30);
+/// Wait between two tries to enter a full queue.
+const QUEUE_STEP: Duration = Duration::from_millis(2);
+
+/// The transactional producer of a job.
+pub(crate) struct Output {
+    producer: ThreadedProducer<Context>,
+    context: Context,
+}
+
+/// An open transaction. It must be committed; dropping it leaves it to be aborted by the job's next start.
+pub(crate) struct Transaction<'a>(&'a Output);
+
+impl Output {
+    /// Takes over the transactional id: a producer that still holds it is fenced, what it left open is aborted.
+    pub(crate) fn new(settings: &ClientSettings, transactional_id: &str) -> Result<Self, KafkaError> {
+        settings.check()?;
+        let context = Context::default();
+        let producer: ThreadedProducer<Context> = settings
+            .transactional_producer(transactional_id)
+            .create_with_context(context.clone())
+            .map_err(|error| KafkaError::of(format_args!("make producer `{transactional_id}`"), &error))?;
+        producer
+            .init_transactions(TRANSACTION_MAX)
+            .map_err(|error| KafkaError::of(format_args!("take over transactional id `{transactional_id}`"), &error))?;
+        Ok(Output { producer, context })
+    }
+
+    pub(crate) fn begin(&self) -> Result<Transaction<'_>, KafkaError> {
+        self.producer.begin_transaction().map_err(|error| KafkaError::of("begin a transaction", &error))?;
+        Ok(Transaction(self))
+    }
+}
+
+impl Transaction<'_> {
+    fn send(&self, topic: &str, key: Option<&[u8]>, value: &[u8]) -> Result<(), KafkaError> {
+        let start = Instant::now();
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(value);
+        if let Some(key) = key {
+            record = record.key(key);
+        }
+        loop {
+            match self.0.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((NativeError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) if start.elapsed() < QUEUE_MAX => {
+                    record = again;
+                    std::thread::park_timeout(QUEUE_STEP);
+                }
+                Err((error, _)) => return Err(KafkaError::of(format_args!("produce to topic `{topic}`"), &error)),
+            }
+        }
+    }
+
+    /// The rows of a table, keyed.
+    pub(crate) fn rows(&self, rows: &TableRows) -> Result<(), KafkaError> {
+        match &rows.keys {
+            None => rows.rows.iter().try_for_each(|value| self.send(&rows.table, None, value)),
+            Some(keys) => {
+                keys.iter().zip(rows.rows.iter()).try_for_each(|(key, value)| self.send(&rows.table, Some(key), value))
+            }
+        }
+    }
+
+    /// A row of one of the product's own topics, keyed by a text.
+    pub(crate) fn own(&self, topic: &str, key: &str, value: &impl serde::Serialize) -> Result<(), KafkaError> {
+        let value = serde_json::to_vec(value)
+            .map_err(|error| KafkaError::new(ErrorKind::Internal, format!("encode a row of `{topic}`: {error}")))?;
+        self.send(topic, Some(key.as_bytes()), &value)
+    }
+
+    /// Commits the rows with the offsets they were made from. `epoch` is kept in the offsets' metadata.
+    pub(crate) fn commit(
+        self,
+        group: &ConsumerGroupMetadata,
+        offsets: &BTreeMap<Place, i64>,
+        epoch: u64,
+    ) -> Result<(), KafkaError> {
+        let offsets = list(offsets.iter().map(|(place, next)| (place, Offset::Offset(*next))))?;
+        let metadata = epoch_metadata(epoch);
+        for mut element in offsets.elements() {
+            element.set_metadata(&metadata);
+        }
+        let producer = &self.0.producer;
+        producer
+            .send_offsets_to_transaction(&offsets, group, TRANSACTION_MAX)
+            .and_then(|()| producer.commit_transaction(TRANSACTION_MAX))
+            .map_err(|error| KafkaError::of("commit a transaction", &error))?;
+        match self.0.context.first_delivery_error() {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+}
+
+/// What committed offsets say of the epoch they belong to.
+pub(crate) fn epoch_metadata(epoch: u64) -> String {
+    format!("millrace epoch={epoch}")
+}
+
+/// The epoch named by an offset's metadata; `None` when it is not ours.
+pub(crate) fn epoch_of(metadata: &str) -> Option<u64> {
+    metadata.strip_prefix("millrace epoch=")?.parse().ok()
+}
+
+/// A dead letter of a record: its bytes, its place, and when it came.
+pub(crate) fn dead_letter(message: &BorrowedMessage<'_>, job: &str, table: Option<&str>, now: Timestamp) -> DeadLetter {
+    let headers = message.headers().map(|headers| {
+        let header = |at| headers.get(at);
+        let all = (0..headers.count()).map(header);
+        all.map(|header| DeadLetterHeader {
+            name: header.key.to_owned(),
+            value_base64: header.value.map(|value| BASE64.encode(value)),
+        })
+        .collect()
+    });
+    DeadLetter {
+        dead_letter_id: DeadLetter::id(message.topic(), message.partition(), message.offset(), table),
+        kind: String::new(),
+        code: String::new(),
+        reason: String::new(),
+        field: None,
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        record_time: message.timestamp().to_millis().map(Timestamp::from_millis),
+        event_time: None,
+        watermark: None,
+        table: table.map(str::to_owned),
+        job: job.to_owned(),
+        first_seen: now,
+        key_base64: message.key().map(|key| BASE64.encode(key)),
+        value_base64: message.payload().map(|value| BASE64.encode(value)),
+        headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_goes_round() {
+        assert_eq!(epoch_of(&epoch_metadata(42)), Some(42));
+        assert_eq!(epoch_of(""), None);
+        assert_eq!(epoch_of("moved by hand"), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! The roles of the product. They share no memory: each reads topics and the store, and writes topics and the store.
+
+pub(crate) mod job;
+pub(crate) mod jobs;
+pub(crate) mod live;
+pub(crate) mod simulate;

@@ -1,0 +1,306 @@
+//! Settings: plain data, from `millrace.toml`, the environment and the command line, in that order of strength.
+//!
+//! | from | how |
+//! |---|---|
+//! | file | `--config FILE`, else `./millrace.toml`, else `$XDG_CONFIG_HOME/millrace/millrace.toml` |
+//! | environment | `MILLRACE_DATA_DIR`, `MILLRACE_STORE_URL`, `MILLRACE_KAFKA_BOOTSTRAP_SERVERS`, `MILLRACE_PIPELINES` |
+//! | command line | the options of each command |
+//!
+//! A key that is not known is an error that names the nearest one that is.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use millrace_model::names::did_you_mean;
+use millrace_model::time::parse_duration;
+use serde::{Deserialize, Deserializer};
+
+/// Everything that can be set in the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Folder of everything the product keeps.
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Folder of pipeline files.
+    pub(crate) pipelines: Option<PathBuf>,
+    /// Folder of further contracts.
+    pub(crate) contracts: Option<PathBuf>,
+    pub(crate) kafka: Kafka,
+    pub(crate) broker: Broker,
+    pub(crate) store: Store,
+    pub(crate) dashboard: Dashboard,
+    pub(crate) engine: Engine,
+    pub(crate) lake: Lake,
+    pub(crate) simulate: Simulate,
+}
+
+/// A Kafka cluster to use instead of the embedded broker.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Kafka {
+    /// `host:port,…`; empty: the embedded broker.
+    pub(crate) bootstrap_servers: String,
+    /// Ordinary Kafka client properties.
+    pub(crate) properties: BTreeMap<String, String>,
+    /// Copies of each partition of topics we make.
+    pub(crate) replication: Option<u16>,
+}
+
+/// The embedded broker.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Broker {
+    /// Address of the Kafka port; port 0 takes any free one.
+    pub(crate) listen: SocketAddr,
+    /// Allow an address that is not loopback.
+    pub(crate) listen_beyond_loopback: bool,
+    /// `interval` (every second) or `always` (before every acknowledgement).
+    pub(crate) fsync: String,
+}
+
+impl Default for Broker {
+    fn default() -> Self {
+        Broker { listen: loopback(9092), listen_beyond_loopback: false, fsync: "interval".into() }
+    }
+}
+
+/// The store.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Store {
+    /// `postgres://…` or `sqlite://…`; empty: SQLite in the data folder.
+    pub(crate) url: String,
+}
+
+/// The dashboard.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Dashboard {
+    /// Address of the page; port 0 takes any free one.
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for Dashboard {
+    fn default() -> Self {
+        Dashboard { listen: loopback(8080) }
+    }
+}
+
+/// The embedded engine.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Engine {
+    /// Longest wait for more records before an epoch is run.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) trigger: Duration,
+    /// Most records of an epoch.
+    pub(crate) epoch_records_max: usize,
+    /// Most bytes of records of an epoch.
+    pub(crate) epoch_bytes_max: usize,
+    /// A caught-up partition that is silent this long holds the watermark back no longer.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) idle_timeout: Duration,
+    /// How often state is written as a snapshot.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) snapshot_interval: Duration,
+    /// Most open groups of one table.
+    pub(crate) groups_max: usize,
+    /// Most bytes of state of one job, estimated.
+    pub(crate) state_bytes_max: usize,
+    /// Longest record value, bytes.
+    pub(crate) record_bytes_max: usize,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine {
+            trigger: Duration::from_millis(100),
+            epoch_records_max: 50_000,
+            epoch_bytes_max: 16 << 20,
+            idle_timeout: Duration::from_secs(5),
+            snapshot_interval: Duration::from_secs(10),
+            groups_max: 10_000_000,
+            state_bytes_max: 4 << 30,
+            record_bytes_max: 1 << 20,
+        }
+    }
+}
+
+/// The lake.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Lake {
+    /// Archive the source topics.
+    pub(crate) enabled: bool,
+    /// Folder; default: `lake` in the data folder.
+    pub(crate) dir: Option<PathBuf>,
+    /// Longest time a record waits for its file.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) flush_interval: Duration,
+}
+
+impl Default for Lake {
+    fn default() -> Self {
+        Lake { enabled: true, dir: None, flush_interval: Duration::from_secs(60) }
+    }
+}
+
+/// The simulated shop.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Simulate {
+    /// Run it with `millrace up`.
+    pub(crate) enabled: bool,
+    /// Records a second.
+    pub(crate) rate: f64,
+    /// Everything random follows from it.
+    pub(crate) seed: u64,
+    /// How fast its clock runs.
+    pub(crate) speed: f64,
+    /// How much past a new shop has when it opens.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) history: Duration,
+}
+
+impl Default for Simulate {
+    fn default() -> Self {
+        Simulate { enabled: true, rate: 300.0, seed: 42, speed: 1.0, history: Duration::from_secs(45 * 60) }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+impl Settings {
+    /// Reads the file (a named one must exist) and the environment.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a key or value in it is wrong: with line and column.
+    pub(crate) fn load(named: Option<&Path>) -> anyhow::Result<Self> {
+        let mut settings = match find(named) {
+            None => Settings::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read the settings in {}", path.display()))?;
+                Settings::parse(&text, &path.display().to_string())?
+            }
+        };
+        settings.environment(|name| std::env::var(name).ok());
+        Ok(settings)
+    }
+
+    fn parse(text: &str, file: &str) -> anyhow::Result<Self> {
+        toml::from_str(text).map_err(|error| {
+            let (line, column) = error.span().map_or((1, 1), |span| place(text, span.start));
+            anyhow::anyhow!("{file}:{line}:{column}: {}", explain(error.message()))
+        })
+    }
+
+    fn environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
+        if let Some(dir) = variable("MILLRACE_DATA_DIR") {
+            self.data_dir = Some(dir.into());
+        }
+        if let Some(url) = variable("MILLRACE_STORE_URL") {
+            self.store.url = url;
+        }
+        if let Some(servers) = variable("MILLRACE_KAFKA_BOOTSTRAP_SERVERS") {
+            self.kafka.bootstrap_servers = servers;
+        }
+        if let Some(dir) = variable("MILLRACE_PIPELINES") {
+            self.pipelines = Some(dir.into());
+        }
+    }
+
+    /// The data folder: as set, else `$XDG_DATA_HOME/millrace`, else `~/.local/share/millrace`.
+    ///
+    /// # Errors
+    /// Neither is known.
+    pub(crate) fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(dir.clone());
+        }
+        match xdg("XDG_DATA_HOME", ".local/share") {
+            Some(dir) => Ok(dir.join("millrace")),
+            None => bail!("no data folder is known: set --data-dir, MILLRACE_DATA_DIR or HOME"),
+        }
+    }
+}
+
+fn find(named: Option<&Path>) -> Option<PathBuf> {
+    if let Some(path) = named {
+        return Some(path.to_owned());
+    }
+    let here = PathBuf::from("millrace.toml");
+    let user = xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("millrace/millrace.toml"));
+    [Some(here), user].into_iter().flatten().find(|path| path.is_file())
+}
+
+fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = std::env::var_os(variable).filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
+    set.or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(below_home)))
+}
+
+/// Line and column, from 1, of a byte.
+fn place(text: &str, at: usize) -> (usize, usize) {
+    let before = &text[..at.min(text.len())];
+    (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1)
+}
+
+/// "unknown field `a`, expected one of `b`, `c`" → names the nearest.
+fn explain(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match (message.starts_with("unknown field"), quoted.next()) {
+        (true, Some(wrong)) => {
+            let known: Vec<&str> = quoted.collect();
+            let hint = did_you_mean(wrong, known.iter().copied());
+            format!("unknown setting `{wrong}`{hint} (known here: {})", known.join(", "))
+        }
+        _ => message.trim_end().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_is_known() {
+        let settings = Settings::parse(
+            "data_dir = '/d'\n[engine]\ntrigger = '250ms'\n[simulate]\nrate = 20000\n[kafka.properties]\n'linger.ms' = '5'\n",
+            "f",
+        );
+        let settings = settings.expect("good");
+        assert_eq!(settings.engine.trigger, Duration::from_millis(250));
+        assert_eq!(settings.engine.epoch_records_max, Engine::default().epoch_records_max);
+        assert_eq!((settings.simulate.rate, settings.data_dir), (20_000.0, Some("/d".into())));
+    }
+
+    #[test]
+    fn names_the_place_and_the_nearest() {
+        for (text, expected) in [
+            ("\n[engin]\n", "f:2:2: unknown setting `engin`; did you mean `engine`?"),
+            ("[engine]\n  triger = '1s'\n", "f:2:3: unknown setting `triger`; did you mean `trigger`?"),
+            ("[engine]\ntrigger = 'soon'\n", "f:2:11: `soon` is not a length of time"),
+            ("[simulate]\nrate = 'fast'\n", "f:2:8: invalid type"),
+        ] {
+            let error = Settings::parse(text, "f").expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_stronger_than_the_file() {
+        let mut settings = Settings::parse("[store]\nurl = 'sqlite:a'\n", "f").expect("good");
+        settings.environment(|name| (name == "MILLRACE_STORE_URL").then(|| "postgres://b".into()));
+        assert_eq!(settings.store.url, "postgres://b");
+    }
+}

@@ -1,0 +1,59 @@
+//! Reads topics from the first record to where they end now, once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use millrace_connectors::kafka::rdkafka::Message;
+use millrace_connectors::kafka::reader::Reader;
+use millrace_connectors::kafka::{ClientSettings, Cluster, Extent, KafkaError, Place};
+
+/// Whose name the questions are asked in; it commits nothing.
+const GROUP: &str = "millrace-audit";
+
+/// A record as it passes by.
+pub(crate) struct Passing<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: Option<&'a [u8]>,
+}
+
+/// Shows every committed record of these topics; gives what each partition held.
+///
+/// # Errors
+/// Kafka.
+pub(crate) async fn scan(
+    kafka: &ClientSettings,
+    topics: &[&str],
+    mut show: impl FnMut(Passing<'_>),
+) -> Result<HashMap<Place, Extent>, KafkaError> {
+    let cluster = Cluster::new(kafka, GROUP)?;
+    let mut reader = Reader::new(kafka, GROUP)?;
+    let names: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
+    let places = cluster.places(&names).await?;
+    let extents = cluster.extents(&places).await?;
+    let starts = extents.iter().filter(|(_, extent)| extent.end > extent.low).map(|(place, extent)| (place.clone(), extent.low));
+    let starts: HashMap<Place, i64> = starts.collect();
+    let total: i64 = extents.values().map(|extent| extent.end - extent.low).sum();
+    let bar = crate::progress::bar(total.cast_unsigned(), "reading");
+    reader.assign(starts.clone())?;
+    // Read up to the end of when we began: records that come meanwhile are not shown.
+    let done = |positions: &HashMap<Place, i64>| {
+        starts.keys().all(|place| positions.get(place).is_some_and(|next| *next >= extents[place].end))
+    };
+    while !done(&reader.positions()) {
+        let mut any = false;
+        while let Some(message) = reader.next()? {
+            any = true;
+            let place = Place::new(message.topic(), message.partition());
+            if message.offset() < extents[&place].end {
+                bar.inc(1);
+                show(Passing { topic: message.topic(), key: message.key().unwrap_or_default(), value: message.payload() });
+            }
+        }
+        if !any {
+            reader.ready().await;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(extents)
+}
