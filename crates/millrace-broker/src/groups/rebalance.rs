@@ -99,10 +99,10 @@ impl Group {
         step.refuse_join(member.awaiting_join, error, id);
         step.reply_sync(member.awaiting_sync, Err(error));
         self.unsynced.remove(id);
-        if let Some(instance) = member.instance_id {
-            if self.statics.get(&instance) == Some(id) {
-                self.statics.remove(&instance);
-            }
+        if let Some(instance) = member.instance_id
+            && self.statics.get(&instance) == Some(id)
+        {
+            self.statics.remove(&instance);
         }
         if self.is_leader(id) {
             self.leader = self.members.keys().next().cloned();

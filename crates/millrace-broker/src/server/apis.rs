@@ -74,3 +74,18 @@ pub(crate) const PRODUCE_ADVERTISED_MIN: i16 = 0;
 pub(crate) fn find(key: i16) -> Option<&'static Api> {
     APIS.iter().find(|api| api.key as i16 == key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_what_is_answered() {
+        let documented = include_str!("../lib.rs");
+        for api in APIS {
+            let versions = if api.min == api.max { api.min.to_string() } else { format!("{}–{}", api.min, api.max) };
+            let cell = format!("| {:?} | {versions} |", api.key);
+            assert!(documented.contains(&cell), "not in the crate's documentation: {cell}");
+        }
+    }
+}

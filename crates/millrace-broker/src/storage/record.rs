@@ -90,8 +90,7 @@ impl<'a> Iterator for RecordIter<'a> {
 /// Checks every record of an uncompressed batch from its bytes: well-formed, dense offsets, nothing left over.
 pub(crate) fn check_records(header: &BatchHeader, plain: &[u8], keys_required: bool) -> Result<(), RecordError> {
     let mut records = RecordIter { header: *header, rest: plain, left: header.record_count };
-    let mut expected = header.base_offset;
-    for record in records.by_ref() {
+    for (expected, record) in (header.base_offset..).zip(records.by_ref()) {
         let record = record?;
         if record.offset != expected {
             return Err(RecordError::Malformed("offsets inside the batch have a gap"));
@@ -99,7 +98,6 @@ pub(crate) fn check_records(header: &BatchHeader, plain: &[u8], keys_required: b
         if keys_required && record.key.is_none() {
             return Err(RecordError::Malformed("a record of a compacted topic has no key"));
         }
-        expected += 1;
     }
     if records.rest.is_empty() {
         Ok(())

@@ -143,13 +143,13 @@ pub(crate) fn decide_growth(
             format!("the topic {name} currently has {has} partition(s); {count} would not be an increase"),
         ));
     }
-    if let Some(assignments) = assignments {
-        if assignments.len() as i64 != added || assignments.iter().any(|brokers| *brokers != [existing.node_id]) {
-            return Err((
-                E::InvalidReplicaAssignment,
-                format!("{added} new partition(s) must be placed on the only broker, {}", existing.node_id),
-            ));
-        }
+    if let Some(assignments) = assignments
+        && (assignments.len() as i64 != added || assignments.iter().any(|brokers| *brokers != [existing.node_id]))
+    {
+        return Err((
+            E::InvalidReplicaAssignment,
+            format!("{added} new partition(s) must be placed on the only broker, {}", existing.node_id),
+        ));
     }
     check_limits(0, added as i32, existing)
 }
