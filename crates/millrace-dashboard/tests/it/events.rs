@@ -61,11 +61,11 @@ async fn pushes_are_at_most_five_a_second() {
     let began = tokio::time::Instant::now();
     let mut pushes = 0;
     while !pusher.is_finished() {
-        events.next_of("delta").await;
-        pushes += 1;
+        // The last change may be told already: then a heartbeat ends the wait.
+        pushes += u32::from(events.next().await.expect("an event").kind == "delta");
     }
     let seconds = began.elapsed().as_secs_f64();
-    assert!(pushes as f64 <= seconds * 5.0 + 2.0, "{pushes} pushes in {seconds} s");
+    assert!(f64::from(pushes) <= seconds * 5.0 + 2.0, "{pushes} pushes in {seconds} s");
     stage.dashboard.shutdown().await;
 }
 
