@@ -13,6 +13,8 @@ const live = document.getElementById("live");
 const series = new Map();
 /** By table: when its last rows came, on this page's own clock. */
 const changed = new Map();
+/** By table that had no rows since the server started: when that was. */
+const older = new Map();
 let delay = null;
 
 const stream = new Stream(connection, take);
@@ -25,6 +27,7 @@ function query() {
 function take(kind, message) {
   const now = performance.now();
   for (const [table, age] of Object.entries(message.ages_ms)) changed.set(table, now - age);
+  for (const [table, age] of Object.entries(message.older_than_ms)) older.set(table, now - age);
   delay = Date.now() - Date.parse(message.now);
   for (const [name, change] of Object.entries(message.sections ?? {})) section(name, change, kind === "snapshot");
   if (message.sections) {
@@ -109,14 +112,21 @@ function connection(state, detail) {
 function tick() {
   const now = performance.now();
   for (const element of document.querySelectorAll("[data-fresh]")) {
-    const times = element.dataset.fresh.split(" ").map((table) => changed.get(table)).filter((at) => at !== undefined);
-    const text = times.length ? ago(now - Math.max(...times)) : "";
+    const text = freshness(element.dataset.fresh.split(" "), now);
     if (element.textContent !== text) element.textContent = text;
   }
   const clock = Date.now();
   for (const element of document.querySelectorAll('time[data-when="ago"]')) showTime(element, clock);
   asOf(clock);
   received();
+}
+
+/** How long ago the newest rows of these tables came, as far as it is known. */
+function freshness(tables, now) {
+  const newest = (times) => Math.max(...tables.map((table) => times.get(table) ?? -Infinity));
+  if (newest(changed) > -Infinity) return ago(now - newest(changed));
+  if (newest(older) > -Infinity) return `over ${ago(now - newest(older))}`;
+  return stream.received.events ? "no rows yet" : "";
 }
 
 /** Says so when the data is of another time than the clock. */

@@ -1,6 +1,6 @@
 // Charts by Plotly.js, fetched when the first one comes into view: drawn, redrawn, saved, and walked through by keys.
 
-import { figure } from "./figures.js";
+import { FLOW_MARGIN, figure } from "./figures.js";
 
 const REDRAW_MS = 400;
 const drawn = new Map();
@@ -66,11 +66,11 @@ export function draw(name, series) {
 async function paint(plot, state) {
   const box = plot.getBoundingClientRect();
   const theme = colors();
-  const content = figure(state.name, state.series, theme, box.width);
+  const content = figure(state.name, state.series, theme, box);
   if (!content || !box.width) return;
   const Plotly = await load();
   const legend = content.layout.showlegend ? { margin: { l: 44, r: 8, t: 26, b: 24, pad: 2 } } : {};
-  if (state.name === "flow") legend.margin = { l: 4, r: 4, t: 8, b: 16 };
+  if (state.name === "flow") legend.margin = FLOW_MARGIN;
   await Plotly.react(plot, content.data, { ...base(theme, box), ...legend, ...content.layout }, CONFIG);
   state.hoverCurve = content.hoverCurve;
   plot.setAttribute("aria-label", `${plot.dataset.label}. ${summary(state.series)}`);

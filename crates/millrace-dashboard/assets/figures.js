@@ -22,9 +22,9 @@ function axis(colors, more) {
   };
 }
 
-function ticks(values, spec) {
+function ticks(values, spec, parts = 3) {
   const most = Math.max(1, ...values.filter((value) => value !== null));
-  const step = niceStep(most / 3, spec);
+  const step = niceStep(most / parts, spec);
   const tickvals = [];
   for (let at = 0; at <= most * 1.05; at += step) tickvals.push(at);
   return { tickmode: "array", tickvals, ticktext: tickvals.map((value) => short(value, spec)), range: [0, most * 1.08] };
@@ -33,7 +33,8 @@ function ticks(values, spec) {
 function niceStep(raw, spec) {
   const unit = spec.unit === "money" ? 10 ** Number(spec.digits ?? 2) : 1;
   const size = 10 ** Math.floor(Math.log10(Math.max(raw / unit, 1)));
-  const times = [1, 2, 5, 10].find((step) => step * size >= raw / unit) ?? 10;
+  // 2.5 only where it gives whole numbers.
+  const times = [1, 2, 2.5, 5, 10].find((step) => step * size >= raw / unit && (step * size) % 1 === 0) ?? 10;
   return Math.max(1, times * size) * unit;
 }
 
@@ -69,17 +70,29 @@ function revenue(series, colors) {
       type: "bar",
       yaxis: "y2",
       hoverinfo: "skip",
+      width: step(ends) * 0.75,
       marker: { color: colors.c2, opacity: states.map((state) => (state === "final" ? 1 : 0.55)) },
     },
   ];
   const layout = {
-    xaxis: axis(colors, { type: "date", showgrid: false, anchor: "y2", tickformat: "%H:%M" }),
-    yaxis: axis(colors, { domain: [0.3, 1], ...ticks([...gross, ...before], spec) }),
-    yaxis2: axis(colors, { domain: [0, 0.2], ...ticks(orders, { unit: "count" }), nticks: 2 }),
-    bargap: 0.25,
+    xaxis: axis(colors, { type: "date", showgrid: false, anchor: "y2", tickformat: "%H:%M", range: span(ends) }),
+    yaxis: axis(colors, { domain: [0.3, 1], ...ticks([...gross, ...before], spec, 4) }),
+    yaxis2: axis(colors, { domain: [0, 0.2], ...ticks(orders, { unit: "count" }, 2) }),
     hovermode: "x",
   };
   return { data, layout, hoverCurve: 3 };
+}
+
+/** Between two windows, milliseconds. */
+function step(ends) {
+  return ends.length > 1 ? Math.max(1, new Date(`${ends.at(-1)}Z`) - new Date(`${ends.at(-2)}Z`)) : 60_000;
+}
+
+/** From half a step before the first window to half a step after the last; the first few keep room before them. */
+function span(ends) {
+  const last = new Date(`${ends.at(-1)}Z`).getTime();
+  const first = Math.min(new Date(`${ends[0]}Z`).getTime(), last - STEPS_MIN * step(ends));
+  return [first - step(ends) / 2, last + step(ends) / 2].map((time) => new Date(time).toISOString().slice(0, -1));
 }
 
 function stacked(names, colors, palette) {
@@ -121,9 +134,13 @@ function shifted(times, at, part) {
   return new Date(new Date(`${times[at]}Z`).getTime() + step * part).toISOString().slice(0, -1);
 }
 
+/** Room around the flow. */
+export const FLOW_MARGIN = { l: 4, r: 4, t: 6, b: 10 };
+/** Windows the axis of a young shop has room for. */
+const STEPS_MIN = 15;
 const STAGES = ["Visit", "Product", "Cart", "Checkout", "Payment", "Purchase"];
 
-function flow(series, colors, width) {
+function flow(series, colors, { width, height }) {
   // On a phone three layers fit, not four.
   const from = width < 520 ? 1 : 0;
   const [layers, sources, targets, counts] = ["layer", "source", "target", "sessions"].map((name) => series.values(name));
@@ -143,7 +160,8 @@ function flow(series, colors, width) {
     link.color.push(targets[at] === "Bought" || targets[at] === "Purchase" ? colors.c3soft : colors.link);
   });
   const all = [...nodes.values()];
-  place(all, from);
+  const pad = width < 520 ? 10 : 14;
+  place(all, from, pad / (height - FLOW_MARGIN.t - FLOW_MARGIN.b));
   const paint = ({ layer, label }) => {
     if (label === "Bought" || label === "Purchase") return colors.c3;
     if (label === "Left a cart") return colors.c2;
@@ -158,7 +176,7 @@ function flow(series, colors, width) {
         color: all.map(paint),
         x: all.map(({ x }) => x),
         y: all.map(({ y }) => y),
-        pad: width < 520 ? 10 : 14,
+        pad,
         thickness: 8,
         line: { width: 0 },
         hovertemplate: "%{label}: %{value} sessions<extra></extra>",
@@ -170,25 +188,30 @@ function flow(series, colors, width) {
   return { data, layout: {}, hoverCurve: null };
 }
 
-/** Layers from left to right; within one the largest on top, stages in their own order. */
-function place(nodes, from) {
+/** Layers from left to right; within one the largest on top, stages in their own order. `pad` is a part of the height:
+ * what the longest layer needs for its gaps is not there for nodes, else the lowest ones would be pushed out. */
+function place(nodes, from, pad) {
+  const lengths = [0, 1, 2, 3].map((layer) => nodes.filter((node) => node.layer === layer).length);
+  const room = 0.995 - (Math.max(...lengths) - 1) * pad;
   for (let layer = from; layer <= 3; layer += 1) {
     const column = nodes.filter((node) => node.layer === layer);
     const size = (node) => Math.max(node.in, node.out);
     const total = column.reduce((sum, node) => sum + size(node), 0);
     if (layer === 2) column.sort((a, b) => STAGES.indexOf(b.label) - STAGES.indexOf(a.label));
     else column.sort((a, b) => (b.label === "Bought") - (a.label === "Bought") || size(b) - size(a));
-    let above = 0;
+    const gaps = (column.length - 1) * pad;
+    let above = (0.995 - room - gaps) / 2;
     for (const node of column) {
       node.x = Math.min(0.999, Math.max(0.001, (layer - from) / (3 - from)));
-      node.y = Math.min(0.999, Math.max(0.001, (above + size(node) / 2) / total));
-      above += size(node);
+      const share = (size(node) / total) * room;
+      node.y = Math.min(0.999, Math.max(0.001, above + share / 2));
+      above += share + pad;
     }
   }
 }
 
 /** Data and layout of a chart, or null while there is nothing to draw. */
-export function figure(name, series, colors, width) {
+export function figure(name, series, colors, box) {
   if (!series.rows.length) return null;
   switch (name) {
     case "revenue":
@@ -198,7 +221,7 @@ export function figure(name, series, colors, width) {
     case "ledger":
       return stacked((s) => s.columns.slice(1).map((column) => column.name), colors, [colors.c1, colors.c2, colors.c3])(series);
     case "flow":
-      return flow(series, colors, width);
+      return flow(series, colors, box);
     default:
       return null;
   }

@@ -89,11 +89,6 @@ impl TableCache {
         self.rows.get(key).map(|held| &held.row)
     }
 
-    /// How the table is kept.
-    pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
-    }
-
     fn insert(&mut self, mut row: Row, version: u64) {
         normalise(&self.contract, &mut row, self.text_bytes_max);
         let key = key_of(&self.policy.key, &row).unwrap_or_else(|| version.to_string());
@@ -150,6 +145,23 @@ impl Cache {
         }
         cache.updated = now.or(cache.updated);
         true
+    }
+
+    /// Takes in rows of the store whose key is not held, while there is room: what is held is newer.
+    pub(crate) fn complete(&mut self, table: &str, rows: Vec<Row>) {
+        let Some(cache) = self.tables.get_mut(table).filter(|cache| !cache.policy.key.is_empty()) else { return };
+        for row in rows {
+            let is_held = key_of(&cache.policy.key, &row).is_none_or(|key| cache.rows.contains_key(&key));
+            if !is_held && cache.rows.len() < cache.policy.rows_max {
+                self.version += 1;
+                cache.insert(row, self.version);
+            }
+        }
+    }
+
+    /// Every table and how it is kept.
+    pub(crate) fn policies(&self) -> Vec<(Contract, Policy)> {
+        self.tables.values().map(|table| (table.contract.clone(), table.policy.clone())).collect()
     }
 
     /// The version of the last change of any table.

@@ -1,4 +1,4 @@
-//! Live rows on their way into the cache, and the clock that samples the tables' progress.
+//! Live rows on their way into the cache, what the store got late, and the clock that samples the tables' progress.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,10 @@ use tokio::sync::mpsc;
 
 use crate::history::SAMPLE_MS;
 use crate::shared::{Shared, now};
+use crate::store::recent_rows;
 
+/// After this long the store has what was still on its way to it when the cache was filled.
+const SETTLED_MS: u64 = 20_000;
 /// Batches taken under one lock.
 const BATCHES_AT_ONCE_MAX: usize = 64;
 
@@ -45,6 +48,25 @@ pub(crate) async fn follow(shared: Arc<Shared>, mut live: mpsc::Receiver<LiveBat
     }
     tracing::warn!("live rows have ended; pages show what was there");
     shared.feed_open.store(false, Ordering::Relaxed);
+}
+
+/// Asks the store once more, after a while. A row that was committed before the live rows began, but reached the store
+/// after the cache was filled, is in neither; a crash can leave some.
+pub(crate) async fn complete(shared: Arc<Shared>) {
+    let mut closing = shared.closing.subscribe();
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(SETTLED_MS)) => {}
+        _ = closing.wait_for(|closing| *closing) => return,
+    }
+    let tables = shared.cache().policies();
+    for (contract, policy) in tables {
+        match recent_rows(&shared.store, &contract, &policy).await {
+            Ok(rows) => shared.cache_mut().complete(&contract.name, rows),
+            Err(error) => tracing::warn!(table = %contract.name, %error, "rows the store got late are not shown"),
+        }
+    }
+    let version = shared.cache().version();
+    shared.changed.send_replace(version);
 }
 
 /// Samples the progress of every table at a steady pace.

@@ -21,6 +21,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use millrace_model::Timestamp;
 use serde_json::{Map, Value, json};
 
 pub(crate) use clients::{Clients, Counts};
@@ -73,20 +74,26 @@ fn source(shared: &Shared, params: &Params, headers: &HeaderMap) -> Result<Sourc
     Ok(Source::tables(names, resume))
 }
 
-/// What every event says beside its content: the time, and for each table how long ago its last rows came.
+/// What every event says beside its content: the time, and for each table how long ago its last rows came (or, when
+/// none came since the start, how long ago that was).
 fn envelope(shared: &Shared, tables: &[&str]) -> Map<String, Value> {
     let now = now();
     let cache = shared.cache();
-    let ages: Map<String, Value> = tables
-        .iter()
-        .filter_map(|name| {
-            let updated = cache.table(name)?.updated?;
-            Some(((*name).to_owned(), json!((now.0 - updated.0).max(0) / 1_000)))
-        })
-        .collect();
+    let since = |time: Timestamp| json!((now.0 - time.0).max(0) / 1_000);
+    let (mut ages, mut older) = (Map::new(), Map::new());
+    for table in tables.iter().filter_map(|name| cache.table(name)) {
+        let name = table.contract.name.clone();
+        match table.updated {
+            Some(updated) => drop(ages.insert(name, since(updated))),
+            // Rows of the store do not say when they came; only that it was before this start.
+            None if table.len() > 0 => drop(older.insert(name, since(shared.started))),
+            None => {}
+        }
+    }
     let mut envelope = Map::new();
     envelope.insert("now".into(), json!(now));
     envelope.insert("live".into(), json!(shared.is_live()));
     envelope.insert("ages_ms".into(), Value::Object(ages));
+    envelope.insert("older_than_ms".into(), Value::Object(older));
     envelope
 }

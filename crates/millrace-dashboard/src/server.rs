@@ -58,7 +58,11 @@ pub async fn start(
     let listener = Deadlined::new(listener, settings.limits.sse_stall_ms_max);
     let shutdown_max = Duration::from_millis(settings.limits.shutdown_ms_max);
     let shared = Arc::new(Shared::new(settings, store, cache));
-    let workers = vec![tokio::spawn(feed::follow(shared.clone(), live)), tokio::spawn(feed::sample(shared.clone()))];
+    let workers = vec![
+        tokio::spawn(feed::follow(shared.clone(), live)),
+        tokio::spawn(feed::complete(shared.clone())),
+        tokio::spawn(feed::sample(shared.clone())),
+    ];
     let closing = shared.closing.clone();
     let mut closes = shared.closing.subscribe();
     let routes = router(shared);

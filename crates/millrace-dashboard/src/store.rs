@@ -92,9 +92,7 @@ pub(crate) async fn companions(
 
 /// Fills the cache from the store.
 pub(crate) async fn load(store: &Store, cache: &mut Cache) -> Result<(), (String, StoreError)> {
-    let tables: Vec<(Contract, Policy)> =
-        cache.tables().map(|table| (table.contract.clone(), table.policy().clone())).collect();
-    for (contract, policy) in tables {
+    for (contract, policy) in cache.policies() {
         let rows = recent_rows(store, &contract, &policy).await.map_err(|error| (contract.name.clone(), error))?;
         cache.apply(&contract.name, rows, None);
     }

@@ -37,6 +37,24 @@ fn latest_row_of_a_key_and_what_changed() {
 }
 
 #[test]
+fn completing_adds_only_what_is_missing() {
+    let mut cache = cache(3);
+    cache.apply("keyed", vec![row("a", 5)], Some(Timestamp(1)));
+    let seen = cache.version();
+    cache.complete("keyed", vec![row("a", 1), row("b", 1), row("c", 1), row("d", 1)]);
+    cache.complete("loose", vec![row("a", 1)]);
+    let table = cache.table("keyed").expect("the table");
+    let changed: Vec<_> = table.changed_since(seen).map(|row| row.text("k").to_owned()).collect();
+    assert_eq!(
+        (changed, table.len()),
+        (vec!["b".to_owned(), "c".to_owned()], 3),
+        "the held row is newer, and room is bounded"
+    );
+    assert_eq!(table.rows().find(|row| row.text("k") == "a").map(|row| row.int("n")), Some(5));
+    assert_eq!(cache.table("loose").map(TableCache::len), Some(0), "without a key nobody knows what is missing");
+}
+
+#[test]
 fn the_longest_unchanged_row_leaves_first() {
     let mut cache = cache(2);
     cache.apply("keyed", vec![row("a", 1), row("b", 1), row("a", 2), row("c", 1)], None);

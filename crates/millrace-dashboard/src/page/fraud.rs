@@ -3,7 +3,9 @@
 use maud::{Markup, html};
 
 use super::Sections;
-use super::kit::{Choice, Panel, When, chart, chart_tools, count, csv, empty, grouped, list, money, pill, state, when};
+use super::kit::{
+    Choice, Panel, When, chart, chart_tools, count, csv, empty, grouped, list, money, pill, state, things, when,
+};
 use super::layout::Body;
 use crate::params::Params;
 use crate::section::Section;
@@ -12,12 +14,15 @@ use crate::view::overview::Range;
 
 /// The usual range of the chart.
 const USUAL: Range = Range::SixHours;
+/// Attacks listed; filters and the CSV have the rest.
+const LISTED_MAX: usize = 60;
 /// Payment ids in an opened signal.
 const PAYMENT_IDS_MAX: usize = 40;
 
 /// Reads the query.
 pub(crate) fn params(params: &Params, limit: usize) -> FraudParams {
-    FraudParams { rule: params.owned("rule"), severity: params.owned("severity"), range: params.range(USUAL), limit }
+    let (rule, severity) = (params.owned("rule"), params.owned("severity"));
+    FraudParams { rule, severity, range: params.range(USUAL), limit: limit.min(LISTED_MAX) }
 }
 
 /// The live sections.
@@ -85,7 +90,7 @@ fn shown(view: &Fraud) -> Markup {
             @if view.signals.len() < view.matching {
                 (grouped(view.signals.len() as i64)) " of "
             }
-            (grouped(view.matching as i64)) " attacks"
+            (things(view.matching, "attack"))
         }
     }
 }

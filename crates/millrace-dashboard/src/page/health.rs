@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use super::kit::{Choice, Panel, When, chart, chart_tools, count, csv, duration, empty, grouped, list, pill, when};
+use super::kit::{
+    Choice, Panel, When, chart, chart_tools, count, csv, duration, empty, fresh, grouped, list, pill, when,
+};
 use super::layout::Body;
 use super::{Sections, shapes};
 use crate::live::Counts;
@@ -88,7 +90,10 @@ fn summary(view: &Health, counts: &Counts, live: bool) -> Vec<(String, Markup)> 
     let label = CONDITIONS.iter().find(|(name, _)| *name == view.condition).map_or("Waiting", |(_, label)| label);
     let unwell = view.jobs.iter().filter(|job| job.condition != "ok").count();
     let tile = |key: &str, label: &str, value: Markup, foot: Markup| {
-        (key.to_owned(), html! { li.kpi data-key=(key) { h2 { (label) } div.value { (value) } div.foot { (foot) } } })
+        (
+            key.to_owned(),
+            html! { li.kpi data-key=(key) { h2 { (label) } div.value { (value) } div.foot { (foot) } (fresh("job_progress")) } },
+        )
     };
     vec![
         tile(

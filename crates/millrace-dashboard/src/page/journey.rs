@@ -18,8 +18,17 @@ use crate::view::sessions::{Journey, Step};
 
 /// Lanes from the bottom up.
 const LANES: [&str; 6] = ["Browse", "Product", "Cart", "Checkout", "Payment", "Order"];
-const LEFT: f64 = 78.0;
-const WIDTH: f64 = 720.0;
+
+/// A size of the picture: letters keep theirs, so that a phone needs another picture, not a smaller one.
+struct Frame {
+    class: &'static str,
+    left: f64,
+    width: f64,
+    ticks: u8,
+}
+
+const DESKTOP: Frame = Frame { class: "journey wide", left: 78.0, width: 720.0, ticks: 4 };
+const PHONE: Frame = Frame { class: "journey narrow", left: 66.0, width: 344.0, ticks: 2 };
 const LANE_HEIGHT: f64 = 30.0;
 const HEIGHT: f64 = LANE_HEIGHT * LANES.len() as f64 + 24.0;
 
@@ -65,12 +74,17 @@ fn y(lane: usize) -> f64 {
     12.0 + LANE_HEIGHT * (LANES.len() - 1 - lane) as f64 + LANE_HEIGHT / 2.0
 }
 
-/// The picture.
+/// The picture, once for desktops and once for phones; the style sheet shows one.
 pub(super) fn picture(journey: &Journey) -> Markup {
+    html! { (drawn(journey, &DESKTOP)) (drawn(journey, &PHONE)) }
+}
+
+fn drawn(journey: &Journey, frame: &Frame) -> Markup {
+    let Frame { class, left, width, ticks } = *frame;
     let steps = &journey.steps;
     let seconds = seconds(steps);
     let length = seconds.iter().copied().fold(1.0, f64::max);
-    let x = |second: f64| LEFT + 8.0 + second / length * (WIDTH - LEFT - 24.0);
+    let x = |second: f64| left + 8.0 + second / length * (width - left - 24.0);
     let mut line = String::new();
     for (at, (step, second)) in steps.iter().zip(&seconds).enumerate() {
         let (x, y) = (x(*second), y(lane(&step.event_type)));
@@ -78,15 +92,15 @@ pub(super) fn picture(journey: &Journey) -> Markup {
     }
     let label = format!("{} steps in {}, up to {}", steps.len(), duration(length), journey.session.stage);
     html! {
-        svg.journey viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(label) {
+        svg class=(class) viewBox=(format!("0 0 {width} {HEIGHT}")) role="img" aria-label=(label) {
             @for (at, name) in LANES.iter().enumerate() {
-                line.lane x1=(LEFT) x2=(WIDTH) y1=(y(at)) y2=(y(at)) {}
+                line.lane x1=(left) x2=(width) y1=(y(at)) y2=(y(at)) {}
                 text.lane-name x="0" y=(y(at) + 4.0) { (name) }
             }
-            @for part in 0..=4_u8 {
-                @let second = length * f64::from(part) / 4.0;
+            @for part in 0..=ticks {
+                @let second = length * f64::from(part) / f64::from(ticks);
                 text.tick x=(format!("{:.1}", x(second))) y=(HEIGHT - 2.0)
-                    text-anchor=(match part { 0 => "start", 4 => "end", _ => "middle" }) { (duration(second)) }
+                    text-anchor=(match part { 0 => "start", last if last == ticks => "end", _ => "middle" }) { (duration(second)) }
             }
             path.way d=(line) {}
             @for (step, second) in steps.iter().zip(&seconds) {
@@ -133,7 +147,7 @@ mod tests {
         });
         let cache = cache_of(vec![("sessions", json_rows(vec![row]))]);
         let journey = sessions(&cache, &SessionsParams { limit: 1, ..SessionsParams::default() }).journey.expect("one");
-        let svg = picture(&journey).into_string();
+        let svg = drawn(&journey, &DESKTOP).into_string();
         assert_eq!(svg.matches("<circle").count(), 4);
         assert!(svg.contains("4 steps in 1 min 30 s, up to purchase"));
         let list = steps(&journey).into_string();

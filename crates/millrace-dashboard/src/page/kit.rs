@@ -62,6 +62,11 @@ pub(super) fn grouped(value: i64) -> String {
     text
 }
 
+/// So many of these: `1 attack`, `1,234 attacks`.
+pub(super) fn things(number: usize, name: &str) -> String {
+    format!("{} {name}{}", grouped(number as i64), if number == 1 { "" } else { "s" })
+}
+
 /// How a time is shown.
 #[derive(Clone, Copy)]
 pub(super) enum When {
@@ -205,10 +210,19 @@ pub(super) fn chart_tools(name: &str, png: bool) -> Markup {
 pub(super) fn chart(name: &str, label: &str, class: &str, sections: &Sections) -> Markup {
     html! {
         figure class={ "chart " (class) } data-chart=(name) {
-            div.plot.js role="img" tabindex="0" aria-label=(label) data-label=(label) {}
+            div.plot.js role="img" tabindex="0" aria-label=(label) data-label=(label) data-empty=(nothing_yet(name)) {}
             p.vh data-spoken aria-live="polite" {}
             div.twin data-owned tabindex="0" role="region" aria-label={ (label) ", as a table" } { (twin(name, label, sections)) }
         }
+    }
+}
+
+/// What a chart says while it has nothing to draw.
+fn nothing_yet(chart: &str) -> &'static str {
+    match chart {
+        "flow" => "waiting for the first closed session…",
+        "signals_over_time" => "no signals in this time",
+        _ => "waiting for the first window…",
     }
 }
 
@@ -311,6 +325,7 @@ mod tests {
         );
         assert!(num(None, &Unit::Count).into_string().contains("–"));
         assert_eq!(grouped(-1_234_567), "-1,234,567");
+        assert_eq!((things(1, "attack"), things(1_200, "attack")), ("1 attack".into(), "1,200 attacks".into()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::view::fraud::SignalGroup;
 use crate::view::overview::{Category, FunnelStep, Kpi, Overview, OverviewParams, Range, Total};
 
 /// Signals shown here; the fraud page has all.
-const SIGNALS_MAX: usize = 6;
+const SIGNALS_MAX: usize = 7;
 /// Categories shown here.
 const CATEGORIES_MAX: usize = 12;
 
@@ -29,7 +29,7 @@ pub(super) fn sections(view: &Overview, signals: &[SignalGroup]) -> Vec<Section>
     vec![
         Section::one("as_of", as_of(view)),
         Section::html("kpis", view.kpis.iter().map(|kpi| (kpi.name.to_owned(), tile(kpi)))),
-        Section::one("total", total(&view.total, currency, view.range)),
+        Section::one("total", total(&view.total, currency, view.range, !view.revenue.rows.is_empty())),
         Section::series("revenue", &view.revenue),
         Section::series("pulse", &view.pulse),
         Section::html("funnel", funnel.map(|step| (step.name.to_owned(), funnel_step(step)))),
@@ -114,7 +114,7 @@ fn tile(kpi: &Kpi) -> Markup {
     html! {
         li.kpi data-key=(kpi.name) {
             h2 { (kpi.label) }
-            (state(kpi.state))
+            @if kpi.value.is_some() { (state(kpi.state)) }
             div.value data-tween { (num(kpi.value, &kpi.unit)) }
             (shapes::spark(&kpi.spark))
             div.foot { (delta(kpi.change, kpi.up_is_good, kpi.against)) }
@@ -123,14 +123,18 @@ fn tile(kpi: &Kpi) -> Markup {
     }
 }
 
-fn total(total: &Total, currency: &str, range: Range) -> Markup {
+fn total(total: &Total, currency: &str, range: Range, has_windows: bool) -> Markup {
     let against = format!("the {} before", range.words());
     html! {
         dl.totals data-key="total" {
             div { dt { span.key data-mark="revenue" {} "Revenue" }
-                dd { span data-tween { (money(total.gross_minor, currency)) } (delta(total.gross_change, Some(true), &against)) } }
+                dd { @if has_windows { span data-tween { (money(total.gross_minor, currency)) } } @else { (num(None, &Unit::Count)) } (delta(total.gross_change, Some(true), &against)) } }
             div { dt { span.key data-mark="orders" {} "Orders" }
-                dd { span data-tween { (count(total.orders)) } (delta(total.orders_change, Some(true), &against)) } }
+                dd { @if has_windows { span data-tween { (count(total.orders)) } } @else { (num(None, &Unit::Count)) } (delta(total.orders_change, Some(true), &against)) } }
+            @if let Some(before) = total.gross_before_minor {
+                div.past { dt { span.key data-mark="before" {} "Revenue, " (range.words()) " before" }
+                    dd { (money(before, currency)) } }
+            }
         }
     }
 }

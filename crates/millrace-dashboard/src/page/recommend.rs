@@ -72,7 +72,7 @@ pub(super) fn body(sections: &Sections, params: &Params) -> Body {
             }
             (Panel {
                 id: "trending", title: "Trending", tables: "trending",
-                note: html! { "last half hour: views + 3 × cart adds + 10 × units" }, tools: csv("trending"),
+                note: html! { "last 30 min: views + 3 × adds + 10 × sold" }, tools: csv("trending"),
             }.around(html! {
                 (list("ol", "trends", "trending", sections))
                 (empty("Waiting for the first window…", "Demand shows with the first products viewed."))

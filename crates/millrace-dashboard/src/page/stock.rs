@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::kit::{Choice, Panel, When, count, csv, empty, grouped, list, pill, search, when};
+use super::kit::{Choice, Panel, When, count, csv, empty, fresh, grouped, list, pill, search, things, when};
 use super::layout::Body;
 use super::{Sections, shapes};
 use crate::params::Params;
@@ -65,9 +65,11 @@ fn counts(view: &Stock) -> Vec<(String, Markup)> {
                 div.value data-tween { (count(*number as i64)) }
                 (shapes::bar(part, status))
                 div.foot {
-                    @if status == "oversold" { (grouped(view.oversold_units)) " units promised too many" }
+                    @if products == 0 { "no products yet" }
+                    @else if status == "oversold" { (grouped(view.oversold_units)) " units promised too many" }
                     @else { (super::kit::share(Some(part))) " of products" }
                 }
+                (fresh("stock_levels"))
             }
         };
         (status.clone(), markup)
@@ -88,7 +90,7 @@ fn shown(view: &Stock) -> Markup {
     html! {
         span.shown data-key="shown" {
             @if view.items.len() < view.matching { (grouped(view.items.len() as i64)) " of " }
-            (grouped(view.matching as i64)) " products"
+            (things(view.matching, "product"))
         }
     }
 }
