@@ -141,6 +141,9 @@ pub(super) fn state(state: &str) -> Markup {
 
 /// When the tables behind a tile last changed; the browser keeps it up to date.
 pub(super) fn fresh(tables: &str) -> Markup {
+    if tables.is_empty() {
+        return html! {};
+    }
     html! { span.fresh data-fresh=(tables) title="time since the last change of the data behind this" {} }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn body(view: &Overview, sections: &Sections, params: &Params) -> Bod
         div.grid {
             (Panel {
                 id: "revenue", title: "Revenue and orders", tables: "store_metrics",
-                note: html! { (by_window) ", last " (range) " and the " (range) " before" },
+                note: html! { (by_window) ", last " (range) ", and in grey" span.key data-mark="before" {} "the " (range) " before" },
                 tools: html! { (chart_tools("revenue", true)) (csv("store_metrics")) },
             }.around(html! {
                 (list("div", "total", "total", sections))
@@ -81,6 +81,7 @@ pub(super) fn body(view: &Overview, sections: &Sections, params: &Params) -> Bod
                         (list("tbody", "", "categories", sections))
                     }
                 }
+                (waiting())
             }))
             (Panel {
                 id: "signals", title: "Newest fraud signals", tables: "fraud_signals",
@@ -131,10 +132,6 @@ fn total(total: &Total, currency: &str, range: Range, has_windows: bool) -> Mark
                 dd { @if has_windows { span data-tween { (money(total.gross_minor, currency)) } } @else { (num(None, &Unit::Count)) } (delta(total.gross_change, Some(true), &against)) } }
             div { dt { span.key data-mark="orders" {} "Orders" }
                 dd { @if has_windows { span data-tween { (count(total.orders)) } } @else { (num(None, &Unit::Count)) } (delta(total.orders_change, Some(true), &against)) } }
-            @if let Some(before) = total.gross_before_minor {
-                div.past { dt { span.key data-mark="before" {} "Revenue, " (range.words()) " before" }
-                    dd { (money(before, currency)) } }
-            }
         }
     }
 }

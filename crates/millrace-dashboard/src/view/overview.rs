@@ -69,8 +69,6 @@ pub(crate) struct Total {
     pub(crate) gross_minor: i64,
     /// Orders, with the open window.
     pub(crate) orders: i64,
-    /// Gross revenue of the period before, minor units, over complete windows.
-    pub(crate) gross_before_minor: Option<i64>,
     /// Change of gross revenue to the period before, over complete windows.
     pub(crate) gross_change: Option<f64>,
     /// Change of orders to the period before, over complete windows.
@@ -155,7 +153,6 @@ fn total(windows: &Windows, at: Timestamp, range: Range) -> Total {
     Total {
         gross_minor: all.gross,
         orders: all.orders,
-        gross_before_minor: before.map(|m| m.gross),
         gross_change: change(complete.gross as f64, before.map(|m| m.gross as f64)),
         orders_change: change(complete.orders as f64, before.map(|m| m.orders as f64)),
     }

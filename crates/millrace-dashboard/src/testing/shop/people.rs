@@ -51,7 +51,7 @@ fn one_of<'a>(what: u64, number: i64, options: &[&'a str]) -> &'a str {
 
 fn session(number: i64) -> Map<String, Value> {
     let ended = number * SESSION_EVERY_SECONDS;
-    let depth = [0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 5][(hash(31, number) % 11) as usize];
+    let depth = [0_usize, 0, 1, 1, 1, 2, 2, 3, 4, 5, 5][(hash(31, number) % 11) as usize];
     let product = |at: u64| product_id((hash(32 + at, number) % PRODUCTS.len() as u64) as usize);
     let (views, pages) = (1 + hash(33, number) % 4, 1 + hash(34, number) % 5);
     let landing =
@@ -66,7 +66,7 @@ fn session(number: i64) -> Map<String, Value> {
     for view in 0..if depth > 0 { views } else { 0 } {
         steps.push(("product_viewed".into(), format!("/product/{}", product(view)), Some(product(view))));
     }
-    for (reached, name) in names.iter().enumerate().skip(1).take(if depth > 1 { depth - 1 } else { 0 }) {
+    for (reached, name) in names.iter().enumerate().skip(1).take(depth.saturating_sub(1)) {
         let path = ["", "/cart", "/checkout", "/checkout/payment", "/checkout/done"][reached];
         steps.push(((*name).into(), path.into(), (reached == 1).then(|| product(0))));
         if reached == 3 && hash(37, number).is_multiple_of(3) {
