@@ -21,7 +21,15 @@ pub(crate) fn start(kafka: &ClientSettings, tables: &[&str]) -> Result<mpsc::Rec
     let (give, take) = mpsc::channel(BATCHES_MAX);
     tokio::spawn(async move {
         let mut waiting = Vec::with_capacity(ROWS_MAX);
-        while records.recv_many(&mut waiting, ROWS_MAX).await > 0 {
+        loop {
+            // When the dashboard has gone the tail ends too, while the broker is still there.
+            let received = tokio::select! {
+                received = records.recv_many(&mut waiting, ROWS_MAX) => received,
+                () = give.closed() => 0,
+            };
+            if received == 0 {
+                return;
+            }
             let mut batches: BTreeMap<String, Vec<_>> = BTreeMap::new();
             for tailed in waiting.drain(..) {
                 match tailed {
