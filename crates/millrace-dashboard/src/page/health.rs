@@ -10,7 +10,7 @@ use super::{Sections, shapes};
 use crate::live::Counts;
 use crate::params::Params;
 use crate::section::Section;
-use crate::view::health::{CONDITIONS, DeadLetter, Health, HealthParams, Job};
+use crate::view::health::{CONDITIONS, DeadLetter, Health, HealthParams, Job, furthest_behind};
 
 /// Dead letters listed.
 const LISTED_MAX: usize = 50;
@@ -86,7 +86,7 @@ fn summary(view: &Health, counts: &Counts, live: bool) -> Vec<(String, Markup)> 
     let sum = |field: fn(&Job) -> i64| view.jobs.iter().map(field).sum::<i64>();
     // Tables of one job read the same records: the largest is the job's.
     let lag = view.jobs.iter().filter_map(|job| job.lag_records).max();
-    let behind = view.jobs.iter().filter_map(|job| job.delay_seconds).max_by(f64::total_cmp);
+    let behind = furthest_behind(&view.jobs);
     let label = CONDITIONS.iter().find(|(name, _)| *name == view.condition).map_or("Waiting", |(_, label)| label);
     let unwell = view.jobs.iter().filter(|job| job.condition != "ok").count();
     let tile = |key: &str, label: &str, value: Markup, foot: Markup| {

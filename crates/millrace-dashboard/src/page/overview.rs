@@ -14,8 +14,8 @@ use crate::view::overview::{Category, FunnelStep, Kpi, Overview, OverviewParams,
 
 /// Signals shown here; the fraud page has all.
 const SIGNALS_MAX: usize = 7;
-/// Categories shown here.
-const CATEGORIES_MAX: usize = 12;
+/// Categories shown here; the CSV has all.
+const CATEGORIES_MAX: usize = 8;
 
 /// Reads the query.
 pub(crate) fn params(params: &Params) -> OverviewParams {

@@ -124,7 +124,7 @@ fn companion(companion: &Companion, most: i64, unit: &str) -> Markup {
                 @if !product.buyable { (stock(product)) }
             }
             (shapes::bar(companion.evidence as f64 / most.max(1) as f64, "evidence"))
-            span.evidence-count { (count(companion.evidence)) " " (unit) }
+            span.evidence-count { (count(companion.evidence)) " " (if companion.evidence == 1 { unit.trim_end_matches('s') } else { unit }) }
             span.note { (product.category) @if companion.last.is_some() { ", last " (when(companion.last, When::Ago)) } }
         }
     }

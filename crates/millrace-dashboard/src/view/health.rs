@@ -136,6 +136,9 @@ pub(crate) struct Health {
 /// A table that is this far behind the wall clock, or has not told for so long, is remarked on.
 const BEHIND_SECONDS: f64 = 60.0;
 const STALLED_SECONDS: f64 = 30.0;
+/// What is unread and takes no longer than this at the table's pace is on its way, not left behind: a table that waits
+/// half a day for late records by its own statement has an old watermark, and is on time.
+const UNREAD_SECONDS: f64 = 10.0;
 
 /// Conditions, worst first.
 pub(crate) const CONDITIONS: [(&str, &str); 4] =
@@ -188,11 +191,16 @@ fn job(row: &Row, history: &History, now: Timestamp) -> Job {
         let seconds = (last.at.0 - first.at.0) as f64 / 1e6;
         (seconds > 1.0).then(|| (last.records_in - first.records_in) as f64 / seconds)
     });
+    let unread_seconds = lag.map_or(f64::INFINITY, |lag| match rate {
+        _ if lag <= 0 => 0.0,
+        Some(rate) if rate > 0.0 => lag as f64 / rate,
+        _ => f64::INFINITY,
+    });
     let condition = if !balances {
         "unbalanced"
     } else if silent > STALLED_SECONDS && lag != Some(0) {
         "stalled"
-    } else if delay.is_some_and(|delay| delay > BEHIND_SECONDS) && lag != Some(0) {
+    } else if delay.is_some_and(|delay| delay > BEHIND_SECONDS) && unread_seconds > UNREAD_SECONDS {
         "behind"
     } else {
         "ok"
@@ -221,6 +229,16 @@ fn job(row: &Row, history: &History, now: Timestamp) -> Job {
         delay_history: samples.iter().filter_map(|sample| sample.delay_seconds).collect(),
         lag_history: samples.iter().filter_map(|sample| sample.lag_records).map(|lag| lag as f64).collect(),
     }
+}
+
+/// How far the job that is furthest behind is, seconds. Of a job the table that waits least for late records counts:
+/// how long the others wait is their statement's will.
+pub(crate) fn furthest_behind(jobs: &[Job]) -> Option<f64> {
+    let mut least: BTreeMap<&str, f64> = BTreeMap::new();
+    for (job, delay) in jobs.iter().filter_map(|job| Some((job.job.as_str(), job.delay_seconds?))) {
+        least.entry(job).and_modify(|least| *least = least.min(delay)).or_insert(delay);
+    }
+    least.into_values().max_by(f64::total_cmp)
 }
 
 fn dead_counts(rows: &[&Row]) -> Vec<DeadCount> {
@@ -311,5 +329,23 @@ mod tests {
             ]
         );
         assert_eq!(page.condition, "unbalanced");
+        assert_eq!(furthest_behind(&page.jobs), Some(10.0), "one job: its table that waits least");
+    }
+
+    #[test]
+    fn a_table_that_waits_for_late_records_is_on_time() {
+        let mut history = History::default();
+        let mut condition = |second: i64, records: i64, unread: i64| {
+            let mut row = progress("hourly", second, 100, 0, Some(10 + unread));
+            row["records_in"] = json!(records);
+            row["records_counted"] = json!(records);
+            let cache = cache_of(vec![("job_progress", json_rows(vec![row]))]);
+            let now = Timestamp(second * 1_000_000);
+            history.sample(&cache, now);
+            health(&cache, &history, &HealthParams::default(), now).condition
+        };
+        assert_eq!(condition(1_000, 10, 40), "behind", "nobody knows its pace yet");
+        assert_eq!(condition(1_010, 210, 40), "ok", "forty at twenty a second");
+        assert_eq!(condition(1_020, 410, 4_000), "behind", "four thousand at twenty a second");
     }
 }

@@ -219,9 +219,11 @@ fn pulse(seconds: &Windows, at: Timestamp, money: Unit) -> Series {
 fn funnel(windows: &Windows, at: Timestamp, range: Range) -> Vec<FunnelStep> {
     let (from, open) = bounds(at, range, windows.width);
     let now = windows.sum(from, Timestamp(open.0 + 1));
-    let before = windows.sum(Timestamp(from.0 - range.micros()), from);
+    let earlier = Timestamp(from.0 - range.micros());
+    let covered = windows.first().is_some_and(|first| first <= earlier);
+    let before = windows.sum(earlier, from);
+    // It begins with products: a product's page is no `page_viewed`, so that pages are no step before it.
     let steps = [
-        ("page_views", "Page views", now.page_views, before.page_views),
         ("product_views", "Product views", now.product_views, before.product_views),
         ("cart_adds", "Cart adds", now.cart_adds, before.cart_adds),
         ("checkouts", "Checkouts", now.checkouts, before.checkouts),
@@ -234,9 +236,9 @@ fn funnel(windows: &Windows, at: Timestamp, range: Range) -> Vec<FunnelStep> {
             name,
             label,
             count,
-            of_first: super::share(count, now.page_views),
+            of_first: super::share(count, now.product_views),
             of_previous: previous.and_then(|(now, _)| super::share(count, now)),
-            of_previous_before: previous.and_then(|(_, before)| super::share(count_before, before)),
+            of_previous_before: previous.filter(|_| covered).and_then(|(_, before)| super::share(count_before, before)),
         });
         previous = Some((count, count_before));
     }
