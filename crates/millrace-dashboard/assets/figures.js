@@ -43,7 +43,9 @@ function revenue(series, colors) {
   const states = series.values("final");
   const gross = series.values("gross_minor");
   const orders = series.values("orders");
-  const before = series.values("gross_minor_before");
+  const earlier = series.values("gross_minor_before");
+  // A shop that only just begins has nothing to be compared with.
+  const before = earlier.some((value) => value > 0) ? earlier : earlier.map(() => null);
   const spec = series.column("gross_minor");
   const lastFinal = states.lastIndexOf("final");
   const only = (keep) => gross.map((value, at) => (keep(at) ? value : null));

@@ -108,6 +108,9 @@ pub(super) fn page_kind(path: &str) -> String {
     match path.split('/').find(|segment| !segment.is_empty()) {
         None if path.is_empty() => "Unknown page".to_owned(),
         None => "Home".to_owned(),
+        // As many shops shorten them.
+        Some("p") => "Product".to_owned(),
+        Some("c") => "Category".to_owned(),
         Some(segment) => crate::view::fraud::rule_label(&segment.replace('-', "_")),
     }
 }
