@@ -16,7 +16,7 @@ mod context;
 mod error;
 
 pub use cluster::{Cluster, Extent, Place};
-pub use context::Context;
+pub use context::{Context, broker_ends};
 pub use error::KafkaError;
 pub use rdkafka;
 pub use settings::ClientSettings;

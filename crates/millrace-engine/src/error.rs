@@ -48,10 +48,9 @@ impl SqlError {
             return own;
         }
         let diagnostic = error.diagnostic();
-        let span = diagnostic.and_then(|d| d.span).map_or(statement, |span| Location {
-            line: span.start.line,
-            column: span.start.column,
-        });
+        let span = diagnostic
+            .and_then(|d| d.span)
+            .map_or(statement, |span| Location { line: span.start.line, column: span.start.column });
         let mut message = root(error).strip_backtrace();
         for prefix in ["Error during planning: ", "Schema error: ", "This feature is not implemented: "] {
             if let Some(rest) = message.strip_prefix(prefix) {

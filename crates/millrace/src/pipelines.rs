@@ -39,11 +39,9 @@ impl Pipelines {
         let contracts = read_contracts(contracts)?;
         let local = Path::new("pipelines");
         match folder.or_else(|| local.is_dir().then_some(local)) {
-            Some(folder) => Ok(Pipelines {
-                files: read_folder(folder)?,
-                contracts,
-                origin: format!("folder {}", folder.display()),
-            }),
+            Some(folder) => {
+                Ok(Pipelines { files: read_folder(folder)?, contracts, origin: format!("folder {}", folder.display()) })
+            }
             None => {
                 let file = |(path, text): &(&str, &str)| PipelineFile { path: (*path).into(), text: (*text).into() };
                 Ok(Pipelines { files: SHIPPED.iter().map(file).collect(), contracts, origin: "those that ship".into() })

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, anyhow};
 use millrace_broker::{Broker, BrokerSettings, FsyncPolicy};
 use millrace_codec::DecodeLimits;
-use millrace_connectors::kafka::{ClientSettings, topics};
+use millrace_connectors::kafka::{ClientSettings, broker_ends, topics};
 use millrace_connectors::lake::{self, LakeSettings};
 use millrace_connectors::sink::SinkStats;
 use millrace_connectors::sink::store::{self as store_sink, StoreSinkSettings};
@@ -50,7 +50,6 @@ pub(crate) struct Product {
     pub(crate) data_dir: PathBuf,
     pub(crate) jobs: Vec<JobHandle>,
     pub(crate) sink_stats: SinkStats,
-    pub(crate) lake_stats: SinkStats,
     pub(crate) dashboard: Option<Dashboard>,
     broker: Option<Broker>,
     job_switch: ShutdownSwitch,
@@ -96,14 +95,19 @@ impl Product {
         let (job_switch, job_shutdown) = shutdown();
         let (sink_switch, sink_shutdown) = shutdown();
         let sink_stats = SinkStats::default();
-        let sink = tokio::spawn(run_sink(kafka.clone(), tables.clone(), store.clone(), sink_stats.clone(), sink_shutdown.clone()));
+        let sink = tokio::spawn(run_sink(
+            kafka.clone(),
+            tables.clone(),
+            store.clone(),
+            sink_stats.clone(),
+            sink_shutdown.clone(),
+        ));
         let lake_dir = settings.lake.dir.clone().unwrap_or_else(|| data_dir.join("lake"));
-        let lake_stats = SinkStats::default();
         let lake = (roles.lake && settings.lake.enabled).then(|| {
             let mut lake = LakeSettings::new(kafka.clone(), lake_dir.clone());
             lake.limits.wait_ms_max = u64::try_from(settings.lake.flush_interval.as_millis()).unwrap_or(u64::MAX);
             let sources: Vec<Contract> = planned.contracts.of_role(Role::Source).cloned().collect();
-            tokio::spawn(run_lake(lake, sources, lake_stats.clone(), sink_shutdown.clone()))
+            tokio::spawn(run_lake(lake, sources, SinkStats::default(), sink_shutdown.clone()))
         });
         let dashboard = match roles.dashboard {
             false => None,
@@ -132,7 +136,6 @@ impl Product {
             data_dir,
             jobs,
             sink_stats,
-            lake_stats,
             dashboard,
             broker,
             job_switch,
@@ -201,6 +204,7 @@ impl Product {
         self.store.close().await;
         RuntimeFile::remove(&self.data_dir);
         if let Some(broker) = self.broker {
+            broker_ends();
             broker.shutdown().await.context("the broker did not end well")?;
         }
         Ok(())
@@ -223,7 +227,9 @@ impl Product {
 }
 
 fn plan(pipelines: &Pipelines, statics: &Statics) -> anyhow::Result<Planned> {
-    Ok(pipelines.plan(statics).map_err(|errors| Invalid(format!("the pipelines cannot run:\n\n{}", pipelines.explain(&errors))))?)
+    Ok(pipelines
+        .plan(statics)
+        .map_err(|errors| Invalid(format!("the pipelines cannot run:\n\n{}", pipelines.explain(&errors))))?)
 }
 
 /// The embedded broker, unless the settings name a cluster.
@@ -255,7 +261,10 @@ async fn start_broker(settings: &Settings, data_dir: &Path) -> anyhow::Result<(O
 /// The store's URL: as set, else SQLite in the data folder.
 pub(crate) fn store_url(settings: &Settings, data_dir: &Path) -> String {
     if settings.store.url.is_empty() {
-        format!("sqlite://{}", std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned()).join("millrace.db").display())
+        format!(
+            "sqlite://{}",
+            std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned()).join("millrace.db").display()
+        )
     } else {
         settings.store.url.clone()
     }
@@ -274,7 +283,9 @@ async fn run_sink(
     stats: SinkStats,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    store_sink::run(StoreSinkSettings::new(kafka), tables, store, stats, shutdown).await.context("the store sink has stopped")?;
+    store_sink::run(StoreSinkSettings::new(kafka), tables, store, stats, shutdown)
+        .await
+        .context("the store sink has stopped")?;
     Ok(())
 }
 

@@ -31,7 +31,8 @@ pub(crate) async fn scan(
     let names: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
     let places = cluster.places(&names).await?;
     let extents = cluster.extents(&places).await?;
-    let starts = extents.iter().filter(|(_, extent)| extent.end > extent.low).map(|(place, extent)| (place.clone(), extent.low));
+    let starts =
+        extents.iter().filter(|(_, extent)| extent.end > extent.low).map(|(place, extent)| (place.clone(), extent.low));
     let starts: HashMap<Place, i64> = starts.collect();
     let total: i64 = extents.values().map(|extent| extent.end - extent.low).sum();
     let bar = crate::progress::bar(total.cast_unsigned(), "reading");
@@ -47,7 +48,11 @@ pub(crate) async fn scan(
             let place = Place::new(message.topic(), message.partition());
             if message.offset() < extents[&place].end {
                 bar.inc(1);
-                show(Passing { topic: message.topic(), key: message.key().unwrap_or_default(), value: message.payload() });
+                show(Passing {
+                    topic: message.topic(),
+                    key: message.key().unwrap_or_default(),
+                    value: message.payload(),
+                });
             }
         }
         if !any {

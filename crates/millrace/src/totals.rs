@@ -98,7 +98,9 @@ pub(crate) async fn collect(product: &Product) -> anyhow::Result<Totals> {
 
 fn integer(row: &Map<String, Value>, name: &str) -> i64 {
     let value = row.get(name);
-    value.and_then(|v| v.as_i64().or_else(|| v.as_str()?.parse().ok()).or_else(|| v.as_f64().map(|n| n as i64))).unwrap_or(0)
+    value
+        .and_then(|v| v.as_i64().or_else(|| v.as_str()?.parse().ok()).or_else(|| v.as_f64().map(|n| n as i64)))
+        .unwrap_or(0)
 }
 
 fn add(currencies: &mut BTreeMap<String, Money>, row: &Map<String, Value>) {

@@ -66,7 +66,8 @@ fn whitespace(path: &str, text: &str) -> Vec<String> {
 /// What is left open belongs into an issue.
 fn left_open(path: &str, text: &str) -> Vec<String> {
     // Spelled apart, so that this file keeps its own rule.
-    let words = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("todo", "!("), concat!("dbg", "!(")];
+    let words =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X:"), concat!("todo", "!("), concat!("dbg", "!(")];
     each_line(path, text, |line| words.iter().any(|word| line.contains(word)).then_some("left open: make it an issue"))
 }
 
@@ -79,7 +80,8 @@ fn unwraps(path: &str, text: &str) -> Vec<String> {
     let product = text.split("#[cfg(test)]").next().unwrap_or_default();
     let word = concat!(".unwrap", "()");
     each_line(path, product, |line| {
-        (line.contains(word) && !line.trim_start().starts_with("//")).then_some("unwrap: handle it, or expect(\"why it holds\")")
+        (line.contains(word) && !line.trim_start().starts_with("//"))
+            .then_some("unwrap: handle it, or expect(\"why it holds\")")
     })
 }
 

@@ -29,8 +29,11 @@ fn read(path: &str) -> Option<String> {
 fn every_file_is_tidy() {
     let files = files();
     assert!(files.len() > 50, "the walk found only {} files", files.len());
-    let faults: Vec<String> =
-        files.iter().filter_map(|path| Some((path, read(path)?))).flat_map(|(path, text)| faults(path, &text)).collect();
+    let faults: Vec<String> = files
+        .iter()
+        .filter_map(|path| Some((path, read(path)?)))
+        .flat_map(|(path, text)| faults(path, &text))
+        .collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 

@@ -1,6 +1,6 @@
 //! What librdkafka tells beside the records: its log and its errors go to `tracing`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rdkafka::client::ClientContext;
@@ -12,6 +12,15 @@ use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::statistics::Statistics;
 
 use super::KafkaError;
+
+/// The broker of this process is about to end.
+static BROKER_ENDS: AtomicBool = AtomicBool::new(false);
+
+/// From now on a lost connection is no news: the broker of this process ends, and clients that are still being taken down
+/// will notice. What they tell goes to the log's debug level.
+pub fn broker_ends() {
+    BROKER_ENDS.store(true, Ordering::Relaxed);
+}
 
 /// The context of every client of this crate.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +46,10 @@ impl Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        if BROKER_ENDS.load(Ordering::Relaxed) {
+            tracing::debug!(target: "kafka", facility, "{text}");
+            return;
+        }
         match level {
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -54,6 +67,10 @@ impl ClientContext for Context {
 
     fn error(&self, error: NativeError, reason: &str) {
         // The end of a partition comes this way too; it is no error.
+        if BROKER_ENDS.load(Ordering::Relaxed) {
+            tracing::debug!(target: "kafka", %error, "{reason}");
+            return;
+        }
         if !matches!(error.rdkafka_error_code(), Some(rdkafka::types::RDKafkaErrorCode::PartitionEOF)) {
             tracing::warn!(target: "kafka", %error, "{reason}");
         }

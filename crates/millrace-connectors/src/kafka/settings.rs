@@ -59,6 +59,9 @@ fn shown<'a>(name: &str, value: &'a str) -> &'a str {
     if secret { "***" } else { value }
 }
 
+/// Largest record a producer of ours sends, bytes, unless the user sets `message.max.bytes`.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 impl ClientSettings {
     /// Settings for a cluster that needs nothing but its address.
     pub fn new(bootstrap_servers: impl Into<String>) -> Self {
@@ -129,6 +132,8 @@ impl ClientSettings {
             .set("delivery.report.only.error", "true");
         // Waits for a broker that is away as long as it takes; the bounded queue holds back who produces.
         self.unless_set(&mut config, "message.timeout.ms", "0");
+        // Dead letters hold a record of the usual limit, 1 MiB, in base64 and with its headers.
+        self.unless_set(&mut config, "message.max.bytes", &MESSAGE_BYTES_MAX.to_string());
         self.unless_set(&mut config, "linger.ms", "5");
         self.unless_set(&mut config, "compression.type", "lz4");
         self.unless_set(&mut config, "queue.buffering.max.messages", "1000000");

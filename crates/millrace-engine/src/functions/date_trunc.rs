@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Date32Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, Date32Array, StringArray, TimestampMicrosecondArray};
+use arrow_array::{Array, Date32Array, StringArray, TimestampMicrosecondArray};
 use arrow_schema::DataType;
-use datafusion::common::Result;
 
 use super::calendar::{DAY, Date, weekday};
 use super::simple::{Simple, as_timestamp, take_between, timestamp_type};

@@ -45,9 +45,12 @@ use self::casts::SparkCasts;
 use self::planner::{SparkOperators, SparkTypes};
 use crate::aggregate::aggregate_udfs;
 
-pub(crate) use simple::{mismatch, timestamp_type};
+pub(crate) use simple::mismatch;
+#[cfg(test)]
+pub(crate) use simple::timestamp_type;
 pub(crate) use type_name::type_name;
-pub(crate) use window::{WindowSizes, is_window, window_type};
+#[cfg(test)]
+pub(crate) use window::WindowSizes;
 
 /// The scalar functions of ours.
 pub(crate) fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {

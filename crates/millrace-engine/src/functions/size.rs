@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, Int32Array};
 use arrow_schema::DataType;
-use datafusion::common::Result;
 
 use super::array_sort::as_list;
 use super::simple::{Simple, mismatch, take_between};

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use datafusion::execution::TaskContext;
-use millrace_codec::{DecodeLimits, Malformed};
 use millrace_codec::encode::EncodedRows;
+use millrace_codec::{DecodeLimits, Malformed};
 use millrace_model::Timestamp;
 use millrace_model::contract::Contract;
 use millrace_model::progress::{RecordCounts, TableProgress};
@@ -32,8 +32,8 @@ use crate::plan::{JobPlan, StaticTables};
 use account::Account;
 use source::Source;
 use table::Table;
-pub use watermark::{Advance, Watermarks};
 use watermark::EventTimes;
+pub use watermark::{Advance, Watermarks};
 
 /// What bounds a job.
 #[derive(Clone, Debug)]
@@ -171,8 +171,12 @@ impl Job {
             job: job.clone(),
             detail: error.strip_backtrace(),
         };
-        let sources: Vec<Source> =
-            plan.sources.into_iter().map(|source| Source::new(source, &settings)).collect::<Result<_, _>>().map_err(internal)?;
+        let sources: Vec<Source> = plan
+            .sources
+            .into_iter()
+            .map(|source| Source::new(source, &settings))
+            .collect::<Result<_, _>>()
+            .map_err(internal)?;
         let tables: Vec<Table> = plan.tables.into_iter().map(Table::new).collect();
         let mut times = EventTimes::default();
         for table in &tables {
@@ -310,7 +314,11 @@ impl Job {
     }
 
     /// Static tables to be read again now, with the time each was last read.
-    pub fn reload_static(&mut self, tables: &dyn StaticTables, due: impl Fn(&crate::sql::StaticTable) -> bool) -> Vec<String> {
+    pub fn reload_static(
+        &mut self,
+        tables: &dyn StaticTables,
+        due: impl Fn(&crate::sql::StaticTable) -> bool,
+    ) -> Vec<String> {
         let mut errors = Vec::new();
         for entry in self.statics.iter().filter(|entry| due(&entry.table)) {
             match tables.load(&entry.table) {
@@ -349,7 +357,8 @@ impl Job {
             tables.push(TableNumbers { table: self.name.clone(), watermark, rows_out, counts: self.checked.save() });
         }
         let sources = self.sources.iter().map(|source| (source.name().to_owned(), source.watermark)).collect();
-        let head = SavedHead { epoch: self.epoch, secret: self.settings.secret, times: self.times.clone(), tables, sources };
+        let head =
+            SavedHead { epoch: self.epoch, secret: self.settings.secret, times: self.times.clone(), tables, sources };
         Ok(SavedJob { head, batches })
     }
 

@@ -17,8 +17,8 @@ use crate::error::EngineError;
 use crate::operator::NO_WATERMARK;
 use crate::operator::dedup::{Deduplicator, event_times};
 use crate::plan::SourcePlan;
-use crate::plan::slot::Slot;
 use crate::plan::record_number_field;
+use crate::plan::slot::Slot;
 use crate::sql::Origin;
 
 /// A source of a job.
@@ -60,7 +60,8 @@ impl Source {
         let dedup = if id_columns.is_empty() || event_time_at.is_none() {
             None
         } else {
-            let types: Vec<DataType> = id_columns.iter().map(|at| decoder.schema().field(*at).data_type().clone()).collect();
+            let types: Vec<DataType> =
+                id_columns.iter().map(|at| decoder.schema().field(*at).data_type().clone()).collect();
             Some(Deduplicator::new(&types, plan.delay_micros, settings.secret)?)
         };
         Ok(Source {
@@ -139,7 +140,9 @@ impl Source {
             return Ok(None);
         }
         for column in times.watched(self.name()) {
-            if let Some(values) = rows.column_by_name(&column).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>()) {
+            if let Some(values) =
+                rows.column_by_name(&column).and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>())
+            {
                 times.observe(&self.contract.name, &column, partition, values);
             }
         }

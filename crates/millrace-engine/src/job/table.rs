@@ -16,7 +16,7 @@ use millrace_model::{Contract, Timestamp};
 
 use super::account::Account;
 use super::source::Decoded;
-use super::{LateRecord, SourceBatch, TableNumbers, TableSources, TableRows, batch_and_record};
+use super::{LateRecord, SourceBatch, TableNumbers, TableRows, TableSources, batch_and_record};
 use crate::error::EngineError;
 use crate::operator::NO_WATERMARK;
 use crate::plan::{RECORD_NUMBER, StatefulPlan, StreamRef, TablePlan};
@@ -77,9 +77,8 @@ impl Table {
             Some(stateful) => {
                 for batch in batches {
                     let name = &self.contract.name;
-                    late.extend(stateful.operator.push(&batch, watermark).map_err(|error| EngineError::Expression {
-                        table: name.clone(),
-                        message: error.strip_backtrace(),
+                    late.extend(stateful.operator.push(&batch, watermark).map_err(|error| {
+                        EngineError::Expression { table: name.clone(), message: error.strip_backtrace() }
                     })?);
                 }
             }
@@ -127,7 +126,8 @@ impl Table {
             return Ok(None);
         }
         let failed = |message: String| EngineError::Expression { table: self.contract.name.clone(), message };
-        let one = arrow_select::concat::concat_batches(&batches[0].schema(), batches).map_err(|e| failed(e.to_string()))?;
+        let one =
+            arrow_select::concat::concat_batches(&batches[0].schema(), batches).map_err(|e| failed(e.to_string()))?;
         let columns = self.contract.columns.iter().map(|column| column.name.as_str());
         let values = named(&one, columns).map_err(|e| failed(e.to_string()))?;
         let encoded = encode_rows(&values).map_err(|e| failed(e.to_string()))?;

@@ -81,7 +81,8 @@ impl Grouping {
     /// Names and types of saved key columns: `key_0 …`.
     pub(crate) fn saved_key_fields(&self) -> Vec<FieldRef> {
         let keys = self.key_types.iter().enumerate();
-        keys.map(|(at, data_type)| Arc::new(Field::new(format!("key_{at}"), data_type.clone(), true)) as FieldRef).collect()
+        keys.map(|(at, data_type)| Arc::new(Field::new(format!("key_{at}"), data_type.clone(), true)) as FieldRef)
+            .collect()
     }
 }
 

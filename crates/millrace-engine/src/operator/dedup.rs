@@ -38,7 +38,11 @@ impl Deduplicator {
     }
 
     /// Which rows of the batch are the first of their id.
-    pub(crate) fn first(&mut self, ids: &[arrow_array::ArrayRef], times: &TimestampMicrosecondArray) -> Result<BooleanArray> {
+    pub(crate) fn first(
+        &mut self,
+        ids: &[arrow_array::ArrayRef],
+        times: &TimestampMicrosecondArray,
+    ) -> Result<BooleanArray> {
         let keys = self.codec.encode(ids)?;
         let mut first = Vec::with_capacity(times.len());
         for row in 0..times.len() {

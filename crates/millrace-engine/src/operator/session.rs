@@ -173,9 +173,7 @@ impl Operator for SessionOperator {
             return Ok(None);
         }
         // The order of rows must not depend on how keys were numbered: by end, start, key.
-        closed.sort_by(|(a, x), (b, y)| {
-            (x.end, x.start, self.keys.key(*a)).cmp(&(y.end, y.start, self.keys.key(*b)))
-        });
+        closed.sort_by(|(a, x), (b, y)| (x.end, x.start, self.keys.key(*a)).cmp(&(y.end, y.start, self.keys.key(*b))));
         let slots: Vec<u32> = closed.iter().map(|(_, session)| session.slot).collect();
         let (starts, ends) = closed.iter().map(|(_, session)| (session.start, session.end)).unzip();
         let window = windows_column(starts, ends);
@@ -210,8 +208,7 @@ impl Operator for SessionOperator {
             Arc::new(Int64Array::from_iter_values(open.iter().map(|(_, session)| session.start))),
             Arc::new(Int64Array::from_iter_values(open.iter().map(|(_, session)| session.end))),
         ];
-        let mut fields: Vec<_> =
-            ["start", "end"].map(|name| Arc::new(Field::new(name, DataType::Int64, false))).into();
+        let mut fields: Vec<_> = ["start", "end"].map(|name| Arc::new(Field::new(name, DataType::Int64, false))).into();
         fields.extend(self.grouping.saved_key_fields());
         fields.extend(self.states.saved_fields(&self.grouping));
         columns.extend(keys);

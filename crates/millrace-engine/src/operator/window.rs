@@ -171,9 +171,8 @@ fn window_column(start: i64, end: i64, rows: usize) -> ArrayRef {
 
 /// A column of windows.
 pub(crate) fn windows_column(starts: Vec<i64>, ends: Vec<i64>) -> ArrayRef {
-    let times = |values: Vec<i64>| -> ArrayRef {
-        Arc::new(TimestampMicrosecondArray::from(values).with_timezone("+00:00"))
-    };
+    let times =
+        |values: Vec<i64>| -> ArrayRef { Arc::new(TimestampMicrosecondArray::from(values).with_timezone("+00:00")) };
     Arc::new(StructArray::new(window_fields(), vec![times(starts), times(ends)], None))
 }
 

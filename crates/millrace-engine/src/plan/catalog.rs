@@ -94,7 +94,8 @@ pub fn plan_pipelines(
     loop {
         let mut progress = false;
         let mut waiting: Vec<(usize, usize, String)> = Vec::new();
-        let names: BTreeSet<String> = open.iter().flat_map(|o| o.pipeline.tables.iter().map(|t| t.name.clone())).collect();
+        let names: BTreeSet<String> =
+            open.iter().flat_map(|o| o.pipeline.tables.iter().map(|t| t.name.clone())).collect();
         for file in 0..open.len() {
             if errors.iter().any(|error: &SqlError| error.file == open[file].file.path) {
                 continue;
@@ -195,7 +196,8 @@ impl Open<'_> {
         let contract = contract_of(&table, &schema)?;
         for reference in &scope.references {
             let source = self.slots.get_mut(&reference.source).expect("referencing a source opens its slot");
-            let delay = reference.watermark.as_ref().map_or(source.contract.watermark_delay_micros, |(_, delay)| *delay);
+            let delay =
+                reference.watermark.as_ref().map_or(source.contract.watermark_delay_micros, |(_, delay)| *delay);
             source.delay_micros = source.delay_micros.max(delay);
             let event_time = reference.watermark.iter().map(|(column, _)| column.clone());
             let needed = needed.get(&reference.source).into_iter().flatten().cloned();
@@ -253,7 +255,9 @@ impl Open<'_> {
                 if scope.depth > VIEW_DEPTH_MAX {
                     return Err(SqlError::at(instance.place, format!("view `{}` reads itself", view.name)));
                 }
-                let Some(plan) = self.logical(&view.query, view.place, catalog, names, scope)? else { return Ok(false) };
+                let Some(plan) = self.logical(&view.query, view.place, catalog, names, scope)? else {
+                    return Ok(false);
+                };
                 register(&self.context, unique, Arc::new(ViewTable::new(plan, None)), instance.place)?;
                 continue;
             }
@@ -357,12 +361,16 @@ fn contract_of(table: &StreamingTable, schema: &arrow_schema::Schema) -> Result<
     for key in &table.key {
         if !names.contains(&key.as_str()) {
             let hint = did_you_mean(key, names.iter().copied());
-            return Err(SqlError::at(table.place, format!("key column `{key}` is not in the SELECT of `{}`{hint}", table.name)));
+            return Err(SqlError::at(
+                table.place,
+                format!("key column `{key}` is not in the SELECT of `{}`{hint}", table.name),
+            ));
         }
     }
     if table.output_mode == sql::OutputMode::Update && table.key.is_empty() {
-        return Err(SqlError::at(table.place, format!("`{}` is in update mode but has no key", table.name))
-            .hint("name the columns that identify a row: TBLPROPERTIES ('output_mode' = 'update', 'key' = 'window_start, …')"));
+        return Err(SqlError::at(table.place, format!("`{}` is in update mode but has no key", table.name)).hint(
+            "name the columns that identify a row: TBLPROPERTIES ('output_mode' = 'update', 'key' = 'window_start, …')",
+        ));
     }
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow_schema::{Schema, SchemaRef};
 use async_trait::async_trait;
+use datafusion::catalog::Session;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, internal_datafusion_err};
 use datafusion::datasource::source_as_provider;
@@ -13,7 +14,6 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
-use datafusion::catalog::Session;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use super::slot::{Slot, SlotExec};
@@ -52,12 +52,16 @@ type NeededColumns = BTreeMap<String, Vec<String>>;
 pub(crate) fn plan_table(inputs: TableInputs<'_>) -> Result<(TableParts, SchemaRef, NeededColumns)> {
     let state = inputs.context.state();
     let mode = inputs.table.output_mode;
-    let analyzed =
-        state.analyzer().execute_and_check(inputs.logical.clone(), state.config_options(), |_, _| {})?;
+    let analyzed = state.analyzer().execute_and_check(inputs.logical.clone(), state.config_options(), |_, _| {})?;
     let streaming = to_stream(&analyzed, mode, inputs.watermarked)?;
     let optimized = state.optimizer().optimize(streaming, &state, |_, _| {})?;
     let needed = needed_columns(&optimized)?;
-    let cutter = Arc::new(Cutter { mode, state: state.clone(), context: PhysicalPlanningContext::default(), cut: Mutex::default() });
+    let cutter = Arc::new(Cutter {
+        mode,
+        state: state.clone(),
+        context: PhysicalPlanningContext::default(),
+        cut: Mutex::default(),
+    });
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![cutter.clone()]);
     let plan = crate::session::block_on(planner.create_physical_plan(&optimized, &state))?;
     let cut = cutter.cut.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
@@ -111,7 +115,8 @@ fn explain_stateful(plan: &LogicalPlan) -> Vec<String> {
         if let LogicalPlan::Extension(extension) = node
             && let Some(node) = extension.node.as_any().downcast_ref::<Stateful>()
         {
-            let names = |exprs: &[Expr]| exprs.iter().map(|e| e.schema_name().to_string()).collect::<Vec<_>>().join(", ");
+            let names =
+                |exprs: &[Expr]| exprs.iter().map(|e| e.schema_name().to_string()).collect::<Vec<_>>().join(", ");
             let seconds = |micros: i64| format!("{} s", micros as f64 / 1e6);
             let window = match node.kind {
                 Kind::Window { size, slide, .. } if size == slide => format!("tumbling window of {}", seconds(size)),
@@ -186,9 +191,7 @@ impl Cutter {
                 let windows = Windows { size: *size, slide: *slide, offset: *offset };
                 Box::new(WindowOperator::new(windows, time, record, grouping, self.mode))
             }
-            (Kind::Session { gap }, Some(time)) => {
-                Box::new(SessionOperator::new(time, *gap, record, grouping))
-            }
+            (Kind::Session { gap }, Some(time)) => Box::new(SessionOperator::new(time, *gap, record, grouping)),
             _ => Box::new(GroupOperator::new(grouping)),
         })
     }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use datafusion::common::{Column, DFSchema, Result, ScalarValue, plan_err};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, TableScanBuilder, Union};
+use datafusion::logical_expr::{
+    Aggregate, Expr, Extension, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, TableScanBuilder, Union,
+};
 use millrace_model::time::parse_interval;
 
 use super::RECORD_NUMBER;
@@ -66,7 +68,8 @@ impl Rewriter {
             LogicalPlan::SubqueryAlias(node) => {
                 let input = self.rewrite(&node.input)?;
                 let (streaming, stateful) = (input.streaming, input.stateful);
-                let plan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(input.plan), node.alias.clone())?);
+                let plan =
+                    LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(input.plan), node.alias.clone())?);
                 Ok(Stream { plan, streaming, stateful })
             }
             LogicalPlan::Union(node) => self.union(node),
@@ -172,7 +175,8 @@ impl Rewriter {
         let branches = inputs.into_iter().map(|input| {
             let schema = input.plan.schema().clone();
             let fields = schema.iter().filter(|(_, field)| field.name() != RECORD_NUMBER);
-            let mut exprs: Vec<Expr> = fields.map(|(q, field)| Expr::Column(Column::new(q.cloned(), field.name()))).collect();
+            let mut exprs: Vec<Expr> =
+                fields.map(|(q, field)| Expr::Column(Column::new(q.cloned(), field.name()))).collect();
             exprs.extend(record_number(&schema).map(Expr::Column));
             Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(input.plan))?)))
         });
@@ -193,7 +197,10 @@ impl Rewriter {
                     window = Some((at, kind, time));
                 }
                 None if matches!(group, Expr::GroupingSet(_)) => {
-                    return refuse("ROLLUP, CUBE and GROUPING SETS are not available on the embedded backend", "write one table a grouping");
+                    return refuse(
+                        "ROLLUP, CUBE and GROUPING SETS are not available on the embedded backend",
+                        "write one table a grouping",
+                    );
                 }
                 None => keys.push(group.clone()),
             }
@@ -264,10 +271,16 @@ fn window_kind(call: &ScalarFunction) -> Result<(Kind, Vec<Expr>)> {
     let slide = length(2)?.unwrap_or(size);
     let offset = length(3)?.unwrap_or(0);
     if size <= 0 || slide <= 0 {
-        return refuse("the size and slide of a window must be positive", "window(event_time, '5 minutes', '1 minute')");
+        return refuse(
+            "the size and slide of a window must be positive",
+            "window(event_time, '5 minutes', '1 minute')",
+        );
     }
     if slide > size {
-        return refuse("the slide of a window must not be longer than its size", "window(event_time, '5 minutes', '1 minute')");
+        return refuse(
+            "the slide of a window must not be longer than its size",
+            "window(event_time, '5 minutes', '1 minute')",
+        );
     }
     Ok((Kind::Window { size, slide, offset }, vec![time]))
 }

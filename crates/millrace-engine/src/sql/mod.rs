@@ -18,10 +18,10 @@ mod statement;
 mod tokens;
 mod watermark;
 
-pub use statement::{DeclaredSource, Origin, Pipeline, StaticTable, StreamingTable, View};
-pub(crate) use rewrite::rewrite;
-pub(crate) use watermark::{Instances, StreamQuery, name_instances};
 pub use properties::OutputMode;
+pub(crate) use rewrite::rewrite;
+pub use statement::{DeclaredSource, Origin, Pipeline, StaticTable, StreamingTable, View};
+pub(crate) use watermark::{Instances, StreamQuery, name_instances};
 
 /// Parses a pipeline file.
 ///

@@ -50,14 +50,18 @@ pub(crate) fn read(properties: &[(String, String, Location)]) -> Result<Properti
                 }
             }
             "trigger" => {
-                read.trigger = Some(parse_duration(value).map_err(|e| SqlError::at(*place, format!("property `trigger`: {e}")))?);
+                read.trigger =
+                    Some(parse_duration(value).map_err(|e| SqlError::at(*place, format!("property `trigger`: {e}")))?);
             }
             // Spark's own switches about pipelines are for Spark.
             _ if name.starts_with("pipelines.") || name.starts_with("spark.") => {}
             _ => {
                 let known = KNOWN.join(", ");
-                return Err(SqlError::at(*place, format!("unknown table property `{name}`{}", did_you_mean(name, KNOWN)))
-                    .hint(format!("known properties: {known}")));
+                return Err(SqlError::at(
+                    *place,
+                    format!("unknown table property `{name}`{}", did_you_mean(name, KNOWN)),
+                )
+                .hint(format!("known properties: {known}")));
             }
         }
     }

@@ -10,9 +10,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LateralView,
-    ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value, ValueWithSpan, VisitMut,
-    VisitorMut, WildcardAdditionalOptions, visit_expressions_mut,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
+    LateralView, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
+    ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions_mut,
 };
 use sqlparser::tokenizer::{Location, Span};
 
@@ -56,8 +56,11 @@ impl VisitorMut for Rewriter {
                     let place = function.name.0.first().and_then(|part| part.as_ident()).map(|i| i.span.start);
                     let name = function_name(function);
                     return ControlFlow::Break(
-                        SqlError::at(place.unwrap_or(Location { line: 0, column: 0 }), format!("{name}() is not available"))
-                            .hint("use explode()"),
+                        SqlError::at(
+                            place.unwrap_or(Location { line: 0, column: 0 }),
+                            format!("{name}() is not available"),
+                        )
+                        .hint("use explode()"),
                     );
                 }
                 _ => {}
@@ -159,7 +162,11 @@ fn lateral_views(select: &mut Select) -> Result<(), SqlError> {
         let unnest = call("unnest", vec![list]);
         table.relation = TableFactor::Derived {
             lateral: false,
-            subquery: Box::new(star_and(inner, SelectItem::ExprWithAlias { expr: unnest, alias: column.clone() }, select_like())),
+            subquery: Box::new(star_and(
+                inner,
+                SelectItem::ExprWithAlias { expr: unnest, alias: column.clone() },
+                select_like(),
+            )),
             alias,
             sample: None,
         };
@@ -188,7 +195,8 @@ fn lateral_views(select: &mut Select) -> Result<(), SqlError> {
 
 /// Column and list of `LATERAL VIEW explode(list) view AS column`.
 fn generator(view: &LateralView, place: Location) -> Result<(Ident, Expr), SqlError> {
-    let wrong = |message: &str| Err(SqlError::at(place, message).hint("write LATERAL VIEW explode(list) name AS column"));
+    let wrong =
+        |message: &str| Err(SqlError::at(place, message).hint("write LATERAL VIEW explode(list) name AS column"));
     if view.outer {
         return wrong("LATERAL VIEW OUTER is not available");
     }

@@ -97,7 +97,10 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, SqlError> {
         let place = first.span.start;
         let name = read(statement, place, &mut pipeline)?;
         if let Some(earlier) = names.insert(name.clone(), place) {
-            return Err(SqlError::at(place, format!("`{name}` is created twice; the first time on line {}", earlier.line)));
+            return Err(SqlError::at(
+                place,
+                format!("`{name}` is created twice; the first time on line {}", earlier.line),
+            ));
         }
     }
     if pipeline.tables.is_empty() {
@@ -113,7 +116,9 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, SqlError> {
 fn read(statement: &[TokenWithSpan], place: Location, pipeline: &mut Pipeline) -> Result<String, SqlError> {
     let mut tokens = Tokens::new(statement);
     if !tokens.word("CREATE") {
-        return Err(tokens.unexpected("CREATE").hint("a pipeline file holds CREATE statements; run queries with `millrace query`"));
+        return Err(tokens
+            .unexpected("CREATE")
+            .hint("a pipeline file holds CREATE statements; run queries with `millrace query`"));
     }
     if tokens.word("OR") && !tokens.word("REPLACE") {
         tokens.expect_word("REFRESH")?;
@@ -235,7 +240,8 @@ fn declared_source(tokens: &mut Tokens<'_>) -> Result<DeclaredSource, SqlError> 
     let (options, place) = options(tokens)?;
     let option = |key: &str| {
         options.get(key).cloned().ok_or_else(|| {
-            SqlError::at(place, format!("option `{key}` is missing")).hint("for example OPTIONS ('topic' = 'bids', 'format' = 'json')")
+            SqlError::at(place, format!("option `{key}` is missing"))
+                .hint("for example OPTIONS ('topic' = 'bids', 'format' = 'json')")
         })
     };
     let origin = match format.as_str() {

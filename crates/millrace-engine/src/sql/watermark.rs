@@ -49,8 +49,32 @@ pub(crate) type Instances = BTreeMap<String, StreamInstance>;
 
 /// Words that cannot be the name of a table: a STREAM before one of them is a column of that name.
 const NOT_A_TABLE: [&str; 26] = [
-    "FROM", "AS", "WHERE", "GROUP", "HAVING", "ORDER", "LIMIT", "UNION", "EXCEPT", "INTERSECT", "MINUS", "JOIN", "INNER", "LEFT", "RIGHT",
-    "FULL", "CROSS", "SEMI", "ANTI", "NATURAL", "ON", "USING", "LATERAL", "WATERMARK", "WINDOW", "QUALIFY",
+    "FROM",
+    "AS",
+    "WHERE",
+    "GROUP",
+    "HAVING",
+    "ORDER",
+    "LIMIT",
+    "UNION",
+    "EXCEPT",
+    "INTERSECT",
+    "MINUS",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "CROSS",
+    "SEMI",
+    "ANTI",
+    "NATURAL",
+    "ON",
+    "USING",
+    "LATERAL",
+    "WATERMARK",
+    "WINDOW",
+    "QUALIFY",
 ];
 
 pub(super) fn parse_query(tokens: &[TokenWithSpan]) -> Result<StreamQuery, SqlError> {
@@ -60,7 +84,10 @@ pub(super) fn parse_query(tokens: &[TokenWithSpan]) -> Result<StreamQuery, SqlEr
     let query = parser.parse_query().map_err(|error| syntax(&error, start))?;
     let after = parser.peek_token();
     if after.token != Token::EOF {
-        return Err(SqlError::at(after.span.start, format!("expected the end of the statement, found `{}`", after.token)));
+        return Err(SqlError::at(
+            after.span.start,
+            format!("expected the end of the statement, found `{}`", after.token),
+        ));
     }
     Ok(StreamQuery { query: *query, clauses })
 }
@@ -99,7 +126,8 @@ fn take_clauses(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, BTreeMa
             at += 1;
             continue;
         }
-        if is_word(&token.token, "STREAM") && after_from && tokens.get(at + 1).is_some_and(|t| t.token == Token::LParen) {
+        if is_word(&token.token, "STREAM") && after_from && tokens.get(at + 1).is_some_and(|t| t.token == Token::LParen)
+        {
             // STREAM(t): the name stands in parentheses.
             let (Some(name), Some(close)) = (tokens.get(at + 2), tokens.get(at + 3)) else {
                 return Err(SqlError::at(token.span.start, "STREAM( without a table name"));

@@ -58,7 +58,8 @@ impl EpochLog {
         let entries = fs::read_dir(folder).map_err(io_error(format!("cannot read {}", folder.display())))?;
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            let first: Option<u64> = name.strip_prefix("epochs-").and_then(|n| n.strip_suffix(".log")).and_then(|n| n.parse().ok());
+            let first: Option<u64> =
+                name.strip_prefix("epochs-").and_then(|n| n.strip_suffix(".log")).and_then(|n| n.parse().ok());
             segments.extend(first);
         }
         segments.sort_unstable();

@@ -19,9 +19,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use millrace_model::recovery::RecoveryFacts;
-pub use log::{EpochEntry, Range};
 use log::EpochLog;
+pub use log::{EpochEntry, Range};
+use millrace_model::recovery::RecoveryFacts;
 
 use crate::Job;
 use crate::error::EngineError;

@@ -39,7 +39,8 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>, EngineError> {
         if name.ends_with(".tmp") {
             fs::remove_file(entry.path()).map_err(io_error(format!("cannot remove {name}")))?;
         }
-        let epoch: Option<u64> = name.strip_prefix("snapshot-").and_then(|n| n.strip_suffix(".mrs")).and_then(|n| n.parse().ok());
+        let epoch: Option<u64> =
+            name.strip_prefix("snapshot-").and_then(|n| n.strip_suffix(".mrs")).and_then(|n| n.parse().ok());
         epochs.extend(epoch);
     }
     epochs.sort_unstable();
@@ -127,7 +128,8 @@ pub(super) fn read(folder: &Path, epoch: u64) -> Result<SavedJob, EngineError> {
         return Err(damaged("the head is longer than the file".into()));
     }
     let (head, mut streams) = rest.split_at(length);
-    let head: Head = serde_json::from_slice(head).map_err(|error| damaged(format!("its head cannot be read: {error}")))?;
+    let head: Head =
+        serde_json::from_slice(head).map_err(|error| damaged(format!("its head cannot be read: {error}")))?;
     let mut batches = Vec::new();
     for (name, length) in head.batches {
         if length > streams.len() {

@@ -110,7 +110,10 @@ fn cell(value: &Value) -> String {
         },
         Value::Array(items) => format!("[{}]", items.iter().map(cell).collect::<Vec<_>>().join(",")),
         Value::Object(fields) => {
-            format!("{{{}}}", fields.iter().map(|(name, value)| format!("{name}:{}", cell(value))).collect::<Vec<_>>().join(","))
+            format!(
+                "{{{}}}",
+                fields.iter().map(|(name, value)| format!("{name}:{}", cell(value))).collect::<Vec<_>>().join(",")
+            )
         }
         other => other.to_string(),
     }
@@ -330,7 +333,8 @@ fn check(name: &str, text: &str) {
 #[test]
 fn every_scenario_holds() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/scenarios");
-    let mut files: Vec<_> = std::fs::read_dir(folder).expect("the folder of scenarios").flatten().map(|f| f.path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).expect("the folder of scenarios").flatten().map(|f| f.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "scenario"));
     files.sort();
     assert!(files.len() >= 8, "only {} scenarios", files.len());

@@ -19,8 +19,14 @@ fn every_shipped_pipeline_is_planned() {
     assert_eq!(jobs.len(), 5);
     for job in &jobs {
         for table in &job.tables {
-            println!("{} {:?}", table.contract.name, table.contract.columns.iter().map(|c| (&c.name, &c.column_type)).collect::<Vec<_>>());
-            for line in &table.explanation { println!("   {line}"); }
+            println!(
+                "{} {:?}",
+                table.contract.name,
+                table.contract.columns.iter().map(|c| (&c.name, &c.column_type)).collect::<Vec<_>>()
+            );
+            for line in &table.explanation {
+                println!("   {line}");
+            }
         }
     }
 }

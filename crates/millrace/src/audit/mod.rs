@@ -129,7 +129,11 @@ pub(crate) fn balance(facts: &Facts) -> Vec<Line> {
             lines.push(Line::new(format!("{table}: rows in the store"), expected, rows));
         }
         if found.append && found.keyed {
-            lines.push(Line::new(format!("{table}: rows of a key in the result topic, once each"), found.topic_keys, found.topic_rows));
+            lines.push(Line::new(
+                format!("{table}: rows of a key in the result topic, once each"),
+                found.topic_keys,
+                found.topic_rows,
+            ));
         }
     }
     lines

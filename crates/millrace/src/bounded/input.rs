@@ -87,12 +87,9 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("millrace-lines-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let path = folder.join("lines");
-        for (text, expected) in [
-            ("", vec![]),
-            ("a", vec!["a"]),
-            ("a\n", vec!["a"]),
-            ("a\n\nbcdefgh\nij", vec!["a", "", "bcdefgh", "ij"]),
-        ] {
+        for (text, expected) in
+            [("", vec![]), ("a", vec!["a"]), ("a\n", vec!["a"]), ("a\n\nbcdefgh\nij", vec!["a", "", "bcdefgh", "ij"])]
+        {
             std::fs::write(&path, text).expect("a file");
             for size in 1..10 {
                 let mut lines = Lines::open(&path).expect("the file");

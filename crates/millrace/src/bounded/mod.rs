@@ -68,7 +68,8 @@ pub(crate) fn run(plans: Vec<JobPlan>, output: &mut Output) -> anyhow::Result<Re
     let made: BTreeSet<String> =
         plans.iter().flat_map(|plan| plan.tables.iter().map(|table| table.contract.name.clone())).collect();
     let mut parts = plans.into_iter().map(|plan| part(plan, &made)).collect::<anyhow::Result<Vec<_>>>()?;
-    let bytes = parts.iter().flat_map(|part| &part.files).filter_map(|file| file.lines.as_ref()).map(Lines::bytes).sum();
+    let bytes =
+        parts.iter().flat_map(|part| &part.files).filter_map(|file| file.lines.as_ref()).map(Lines::bytes).sum();
     let bar = crate::progress::bar(bytes, "reading");
     let mut ended: BTreeSet<String> = BTreeSet::new();
     loop {
@@ -175,7 +176,12 @@ impl Part {
             let records = rows
                 .iter()
                 .enumerate()
-                .map(|(at, row)| SourceRecord { partition: 0, offset: *offset + at as i64, time: None, value: Some(row) })
+                .map(|(at, row)| SourceRecord {
+                    partition: 0,
+                    offset: *offset + at as i64,
+                    time: None,
+                    value: Some(row),
+                })
                 .collect();
             batches.push(SourceBatch { source, records });
             *offset += rows.len() as i64;

@@ -19,10 +19,16 @@ use crate::statics::Statics;
 
 /// Options of `audit`.
 #[derive(Args, Debug)]
-#[command(after_help = "Works on the product that runs on this data folder, or, when none runs, starts its roles without new
+#[command(
+    after_help = "Works on the product that runs on this data folder, or, when none runs, starts its roles without new
 records, lets everything go through, and balances what is there.
 
-Exit code 0: every record of every stream is accounted for; 1: the lines that do not balance are marked.")]
+Examples:
+  millrace audit
+  millrace audit --format json | jq .balanced
+
+Exit code 0: every record of every stream is accounted for; 1: the lines that do not balance are marked."
+)]
 pub(crate) struct Options {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]

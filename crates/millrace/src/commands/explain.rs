@@ -10,7 +10,7 @@ use crate::statics::Statics;
 
 /// Options of `explain`.
 #[derive(Args, Debug)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   millrace explain pipelines/metrics.sql")]
 pub(crate) struct Options {
     /// Pipeline files or folders [default: what `up` would run]
@@ -29,7 +29,12 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         for source in &job.sources {
             let columns = &source.columns;
             let all = source.contract.columns.len();
-            println!("  reads {}: {} of {all} columns decoded ({})", source.contract.name, columns.len(), columns.join(", "));
+            println!(
+                "  reads {}: {} of {all} columns decoded ({})",
+                source.contract.name,
+                columns.len(),
+                columns.join(", ")
+            );
             if !source.contract.deduplicate_by.is_empty() {
                 let by = source.contract.deduplicate_by.join(", ");
                 println!("    repeats of {by} dropped within {} s of event time", source.delay_micros as f64 / 1e6);

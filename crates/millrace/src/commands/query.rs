@@ -123,7 +123,11 @@ async fn register(
     }
     let Some(store) = store else { return Ok(()) };
     let rows = store.query(&format!("SELECT * FROM \"{table}\""), &[]).await?;
-    let mut decoder = Decoder::new(&lenient(contract), &Needed::All, DecodeLimits { value_bytes_max: usize::MAX, ..DecodeLimits::default() });
+    let mut decoder = Decoder::new(
+        &lenient(contract),
+        &Needed::All,
+        DecodeLimits { value_bytes_max: usize::MAX, ..DecodeLimits::default() },
+    );
     for row in &rows {
         let text = serde_json::to_vec(row).context("a row of the store")?;
         decoder.push(Some(&text), None).with_context(|| format!("a row of table `{table}`"))?;
@@ -147,7 +151,8 @@ fn render(answer: &Answer, format: Format) -> anyhow::Result<Vec<u8>> {
         Format::Table => {
             let empty = [RecordBatch::new_empty(answer.schema.clone())];
             let batches = if answer.batches.is_empty() { &empty[..] } else { &answer.batches };
-            format!("{}\n{rows} {}\n", pretty_format_batches(batches)?, if rows == 1 { "row" } else { "rows" }).into_bytes()
+            format!("{}\n{rows} {}\n", pretty_format_batches(batches)?, if rows == 1 { "row" } else { "rows" })
+                .into_bytes()
         }
         Format::Csv => {
             let mut writer = arrow_csv::Writer::new(Vec::new());

@@ -88,7 +88,12 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         let totals = totals::collect(&product).await?;
         let data_dir = product.data_dir.clone();
         product.close().await?;
-        println!("{} records went through in {:.1?}; the data is in {}", records.len(), started.elapsed(), data_dir.display());
+        println!(
+            "{} records went through in {:.1?}; the data is in {}",
+            records.len(),
+            started.elapsed(),
+            data_dir.display()
+        );
         println!("{totals}");
         if let Some(memory) = peak_memory() {
             println!("peak memory {} MiB", memory >> 20);

@@ -15,12 +15,14 @@ use crate::statics::Statics;
 
 /// Options of `run`.
 #[derive(Args, Debug)]
-#[command(after_help = "Sources declared USING json OPTIONS ('path' = …) make the run bounded: it ends with its input, and
+#[command(
+    after_help = "Sources declared USING json OPTIONS ('path' = …) make the run bounded: it ends with its input, and
 every window closes. Otherwise the pipelines run against Kafka until Ctrl-C.
 
 Examples:
   millrace run bids.sql --output out/      one NDJSON file a table
-  millrace run my_pipeline.sql             against the Kafka of the settings")]
+  millrace run my_pipeline.sql             against the Kafka of the settings"
+)]
 pub(crate) struct Options {
     /// Pipeline files or folders
     #[arg(required = true, value_name = "PIPELINE")]

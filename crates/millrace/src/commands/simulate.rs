@@ -93,7 +93,10 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         let produced = thread.join().map_err(|_| anyhow!("the simulated shop panicked; the log says where"))??;
         let seconds = started.elapsed().as_secs_f64();
         let event_time = Timestamp(watched.event_time.load(Ordering::Relaxed));
-        println!("{produced} records in {seconds:.1} s ({:.0} a second), up to {event_time}", produced as f64 / seconds);
+        println!(
+            "{produced} records in {seconds:.1} s ({:.0} a second), up to {event_time}",
+            produced as f64 / seconds
+        );
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -103,6 +106,8 @@ fn campaigns(text: &str) -> anyhow::Result<CampaignSet> {
     match text {
         "all" => Ok(CampaignSet::all()),
         "none" => Ok(CampaignSet::none()),
-        names => CampaignSet::from_names(names.split(',').map(str::trim)).map_err(|error| Invalid(error.to_string()).into()),
+        names => {
+            CampaignSet::from_names(names.split(',').map(str::trim)).map_err(|error| Invalid(error.to_string()).into())
+        }
     }
 }

@@ -151,7 +151,10 @@ fn announce(product: &Product, settings: &Settings, origin: &str, started: Insta
     println!("  lake       {}", product.lake_dir.display());
     println!("  pipelines  {origin}");
     match settings.simulate.enabled {
-        true => println!("  shop       simulated, {} records a second, seed {}", settings.simulate.rate, settings.simulate.seed),
+        true => println!(
+            "  shop       simulated, {} records a second, seed {}",
+            settings.simulate.rate, settings.simulate.seed
+        ),
         false => println!("  shop       none: produce to user_events, transactions and inventory_updates"),
     }
     println!("Ctrl-C stops; the next start goes on from there.");

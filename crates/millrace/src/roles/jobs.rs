@@ -63,7 +63,8 @@ pub(crate) fn seen(jobs: &[JobHandle]) -> Vec<Seen> {
 
 /// Nothing is left to read for any job that still runs.
 pub(crate) fn caught_up(jobs: &[JobHandle]) -> bool {
-    let running: Vec<Seen> = jobs.iter().filter(|job| job.status.failure().is_none()).map(|job| job.status.seen()).collect();
+    let running: Vec<Seen> =
+        jobs.iter().filter(|job| job.status.failure().is_none()).map(|job| job.status.seen()).collect();
     all_caught_up(&running)
 }
 

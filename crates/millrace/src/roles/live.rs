@@ -37,7 +37,9 @@ pub(crate) fn start(kafka: &ClientSettings, tables: &[&str]) -> Result<mpsc::Rec
                         let value = record.value.as_deref().unwrap_or_default();
                         match serde_json::from_slice(value) {
                             Ok(row) => batches.entry(record.place.topic.to_string()).or_default().push(row),
-                            Err(error) => tracing::debug!(topic = %record.place.topic, %error, "a row that is no object"),
+                            Err(error) => {
+                                tracing::debug!(topic = %record.place.topic, %error, "a row that is no object")
+                            }
                         }
                     }
                     Tailed::Trouble(error) => tracing::warn!(%error, "the dashboard's tail waits"),

@@ -25,6 +25,8 @@ const STEP: Duration = Duration::from_millis(20);
 const CATCH_UP_STEP: i64 = 2_000_000;
 /// How often the shop's state is kept.
 const KEEP_EVERY: Duration = Duration::from_secs(5);
+/// Most records of the past of a new shop, about.
+const HISTORY_RECORDS_MAX: f64 = 1e6;
 /// Share of its rate a new shop opens with, at the beginning of its history.
 const OPENING_SHARE: f64 = 0.08;
 
@@ -61,7 +63,11 @@ pub(crate) struct SimulateStatus {
 ///
 /// # Errors
 /// Settings out of range, a state that does not fit, or Kafka.
-pub(crate) fn run(settings: &SimulateSettings, shutdown: &Shutdown, status: &Arc<SimulateStatus>) -> anyhow::Result<u64> {
+pub(crate) fn run(
+    settings: &SimulateSettings,
+    shutdown: &Shutdown,
+    status: &Arc<SimulateStatus>,
+) -> anyhow::Result<u64> {
     let producer = Producer::new(&settings.kafka, None)?;
     let now = Timestamp::from_system_time(SystemTime::now());
     let (mut shop, first) = open(settings, now)?;
@@ -102,13 +108,19 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// The past a new shop gets: as asked for, but no more than a million records, so that a busy shop is soon at the present.
+fn history(settings: &SimulateSettings) -> i64 {
+    let seconds_max = HISTORY_RECORDS_MAX / (settings.rate * f64::midpoint(OPENING_SHARE, 1.0)).max(1.0);
+    micros(settings.history).min((seconds_max * 1e6) as i64)
+}
+
 /// Opens the shop that is kept, or a new one; gives the event time it starts from.
 fn open(settings: &SimulateSettings, now: Timestamp) -> anyhow::Result<(Shop, Timestamp)> {
-    let start = Timestamp(now.0 - micros(settings.history));
+    let history = history(settings);
+    let start = Timestamp(now.0 - history);
     let mut shop = ShopSettings::new(settings.seed, start, settings.rate);
     shop.campaigns = settings.campaigns.clone();
-    shop.ramp = (!settings.history.is_zero())
-        .then(|| Ramp { from_share: OPENING_SHARE, duration: micros(settings.history) });
+    shop.ramp = (history > 0).then_some(Ramp { from_share: OPENING_SHARE, duration: history });
     let kept = settings.state_file.as_deref().and_then(read_state);
     if let Some(state) = kept {
         let at = Timestamp(now.0.max(state.cursor().0));

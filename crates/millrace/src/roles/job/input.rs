@@ -47,7 +47,11 @@ pub(crate) struct EpochBounds {
 
 impl Input {
     /// A consumer that commits to this group (in transactions) and reads these sources: topic and name in SQL.
-    pub(crate) fn new(settings: &ClientSettings, group: &str, sources: &[(String, String)]) -> Result<Self, KafkaError> {
+    pub(crate) fn new(
+        settings: &ClientSettings,
+        group: &str,
+        sources: &[(String, String)],
+    ) -> Result<Self, KafkaError> {
         settings.check()?;
         let consumer = settings
             .consumer(group)

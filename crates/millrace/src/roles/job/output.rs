@@ -24,6 +24,10 @@ const QUEUE_MAX: Duration = Duration::from_secs(30);
 /// Wait between two tries to enter a full queue.
 const QUEUE_STEP: Duration = Duration::from_millis(2);
 
+/// Most bytes of a record's value that a dead letter holds: with its base64 it still fits a record of `dead_letters`. Of a
+/// longer one the beginning is kept, and header `millrace.value_bytes` says how long it was; the lake has all of it.
+const KEPT_BYTES_MAX: usize = 8 << 20;
+
 /// The transactional producer of a job.
 pub(crate) struct Output {
     producer: ThreadedProducer<Context>,
@@ -64,7 +68,9 @@ impl Transaction<'_> {
         loop {
             match self.0.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((NativeError::MessageProduction(RDKafkaErrorCode::QueueFull), again)) if start.elapsed() < QUEUE_MAX => {
+                Err((NativeError::MessageProduction(RDKafkaErrorCode::QueueFull), again))
+                    if start.elapsed() < QUEUE_MAX =>
+                {
                     record = again;
                     std::thread::park_timeout(QUEUE_STEP);
                 }
@@ -126,15 +132,18 @@ pub(crate) fn epoch_of(metadata: &str) -> Option<u64> {
 
 /// A dead letter of a record: its bytes, its place, and when it came.
 pub(crate) fn dead_letter(message: &BorrowedMessage<'_>, job: &str, table: Option<&str>, now: Timestamp) -> DeadLetter {
-    let headers = message.headers().map(|headers| {
-        let header = |at| headers.get(at);
-        let all = (0..headers.count()).map(header);
-        all.map(|header| DeadLetterHeader {
+    let of_message = message.headers().into_iter().flat_map(|headers| (0..headers.count()).map(|at| headers.get(at)));
+    let mut headers: Vec<DeadLetterHeader> = of_message
+        .map(|header| DeadLetterHeader {
             name: header.key.to_owned(),
             value_base64: header.value.map(|value| BASE64.encode(value)),
         })
-        .collect()
-    });
+        .collect();
+    let value = message.payload().map(|value| &value[..value.len().min(KEPT_BYTES_MAX)]);
+    if let Some(length) = message.payload().map(<[u8]>::len).filter(|length| *length > KEPT_BYTES_MAX) {
+        let value_base64 = Some(BASE64.encode(length.to_string()));
+        headers.push(DeadLetterHeader { name: "millrace.value_bytes".into(), value_base64 });
+    }
     DeadLetter {
         dead_letter_id: DeadLetter::id(message.topic(), message.partition(), message.offset(), table),
         kind: String::new(),
@@ -151,8 +160,8 @@ pub(crate) fn dead_letter(message: &BorrowedMessage<'_>, job: &str, table: Optio
         job: job.to_owned(),
         first_seen: now,
         key_base64: message.key().map(|key| BASE64.encode(key)),
-        value_base64: message.payload().map(|value| BASE64.encode(value)),
-        headers,
+        value_base64: value.map(|value| BASE64.encode(value)),
+        headers: (!headers.is_empty()).then_some(headers),
     }
 }
 

@@ -1,0 +1,177 @@
+//! Starts the program on a data folder of its own and free ports, and asks it as a user would.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use millrace_connectors::kafka::ClientSettings;
+use millrace_connectors::kafka::producer::{Outgoing, Producer};
+use serde_json::Value;
+
+/// Longest wait for something the product should do at once; machines may be busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder of the workspace: pipelines and contracts are in it.
+pub(crate) fn workspace() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// A running `millrace up`; killed when dropped.
+pub(crate) struct Up {
+    child: Child,
+    dir: PathBuf,
+    /// Kafka bootstrap servers.
+    pub(crate) kafka: String,
+    /// Address of the page.
+    pub(crate) page: String,
+    /// Time from the start of the process to its addresses being known.
+    pub(crate) started_in: Duration,
+}
+
+impl Up {
+    /// Starts it on this data folder.
+    pub(crate) fn start(dir: &Path, options: &[&str]) -> Self {
+        let running = dir.join("running.json");
+        let _ = std::fs::remove_file(&running);
+        let started = Instant::now();
+        let child = command(dir)
+            .args(["up", "--listen", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0"])
+            .args(options)
+            .stdout(file(dir, "out.log"))
+            .stderr(file(dir, "err.log"))
+            .spawn()
+            .expect("the program starts");
+        let mut up =
+            Up { child, dir: dir.to_owned(), kafka: String::new(), page: String::new(), started_in: started.elapsed() };
+        let found = wait_for("the product has started", || {
+            if let Some(status) = up.child.try_wait().expect("a status") {
+                panic!("millrace up ended with {status}");
+            }
+            serde_json::from_slice::<Value>(&std::fs::read(&running).ok()?).ok()
+        });
+        up.started_in = started.elapsed();
+        up.kafka = found["kafka"].as_str().expect("an address").to_owned();
+        up.page = found["dashboard"].as_str().expect("an address").to_owned();
+        up
+    }
+
+    /// Ends it without any warning, as a power cut does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// Asks it to stop (SIGINT, as Ctrl-C does) and gives what it said, standard output first.
+    pub(crate) fn stop(mut self) -> (String, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+        let status = wait_for("the product has stopped", || self.child.try_wait().expect("a status"));
+        let said = (read(&self.dir, "out.log"), read(&self.dir, "err.log"));
+        assert!(status.success(), "{status}: {said:?}");
+        said
+    }
+
+    /// Produces these values, without keys, to a topic.
+    pub(crate) fn produce<'a>(&self, topic: &str, values: impl IntoIterator<Item = Option<&'a [u8]>>) {
+        let mut settings = ClientSettings::new(self.kafka.clone());
+        settings.properties.insert("message.max.bytes".into(), "8000000".into());
+        let producer = Producer::new(&settings, None).expect("a producer");
+        for value in values {
+            let outgoing = Outgoing { topic, partition: None, key: None, value, time: None };
+            producer.send(outgoing, PATIENCE).expect("room");
+        }
+        producer.flush(PATIENCE).expect("acknowledged");
+    }
+
+    /// A GET of the page's server: status and body.
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&self.page).expect("the page's port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.page).expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+    }
+
+    /// Rows of a query over lake and results, as JSON.
+    pub(crate) fn query(&self, sql: &str) -> Vec<Value> {
+        query(&self.dir, sql)
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn file(dir: &Path, name: &str) -> std::fs::File {
+    std::fs::File::create(dir.join(name)).expect("a file")
+}
+
+fn read(dir: &Path, name: &str) -> String {
+    std::fs::read_to_string(dir.join(name)).expect("text")
+}
+
+/// The program on this data folder, with the pipelines and contracts of the workspace.
+pub(crate) fn command(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    command.arg("--data-dir").arg(dir).current_dir(workspace()).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(dir: &Path, arguments: &[&str]) -> Output {
+    command(dir).args(arguments).output().expect("the program runs")
+}
+
+/// Standard output of a command that must succeed.
+pub(crate) fn said(dir: &Path, arguments: &[&str]) -> String {
+    let output = run(dir, arguments);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}: {}\n{out}\n{err}", output.status);
+    out.into_owned()
+}
+
+/// Rows of `millrace query`.
+pub(crate) fn query(dir: &Path, sql: &str) -> Vec<Value> {
+    let out = said(dir, &["query", "--format", "json", sql]);
+    out.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
+/// The audit of a data folder; it must balance.
+pub(crate) fn audit(dir: &Path) -> Value {
+    let output = run(dir, &["audit", "--format", "json"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|_| panic!("no audit: {text}{}", String::from_utf8_lossy(&output.stderr)));
+    let lines = answer["lines"].as_array().expect("lines");
+    let wrong: Vec<&Value> = lines.iter().filter(|line| line["expected"] != line["found"]).collect();
+    assert!(output.status.success() && answer["balanced"] == true, "the books do not balance: {wrong:#?}");
+    assert!(lines.len() > 20, "an audit that looks at nothing: {text}");
+    answer
+}
+
+/// Tries until there is an answer.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A page view that keeps the contract, just now.
+pub(crate) fn page_view(id: &str) -> String {
+    let now = millrace_model::Timestamp::from_system_time(std::time::SystemTime::now());
+    serde_json::json!({
+        "event_id": id, "event_type": "page_viewed", "event_time": now.to_string(), "anonymous_id": "visitor-1", "path": "/",
+    })
+    .to_string()
+}
