@@ -124,6 +124,45 @@ fn read_contracts(folder: Option<&Path>) -> anyhow::Result<Contracts> {
 mod tests {
     use super::*;
 
+    struct NoStatics;
+
+    impl StaticTables for NoStatics {
+        fn load(
+            &self,
+            table: &millrace_engine::sql::StaticTable,
+        ) -> Result<(arrow_schema::SchemaRef, Vec<arrow_array::RecordBatch>), String> {
+            Err(format!("no shipped pipeline reads `{}`", table.name))
+        }
+    }
+
+    /// What a table of a pipeline holds is derived from its SQL; the file in `contracts/results` is what others may rely on.
+    #[test]
+    fn results_have_the_contracts_that_are_written_down() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../contracts/results"));
+        let pipelines = Pipelines {
+            files: SHIPPED
+                .iter()
+                .map(|(path, text)| PipelineFile { path: (*path).into(), text: (*text).into() })
+                .collect(),
+            contracts: Contracts::builtin(),
+            origin: String::new(),
+        };
+        let planned = pipelines.plan(&NoStatics).unwrap_or_else(|errors| panic!("{}", pipelines.explain(&errors)));
+        let results = planned.results();
+        if std::env::var_os("MILLRACE_WRITE_CONTRACTS").is_some() {
+            std::fs::create_dir_all(folder).expect("a folder");
+            for contract in &results {
+                std::fs::write(folder.join(format!("{}.json", contract.name)), contract.to_json()).expect("written");
+            }
+        }
+        for contract in &results {
+            let written = std::fs::read_to_string(folder.join(format!("{}.json", contract.name))).unwrap_or_default();
+            let remedy = "if the change is meant, run this test with MILLRACE_WRITE_CONTRACTS=1 and commit the file";
+            assert_eq!(contract.to_json(), written, "contract of {}: {remedy}", contract.name);
+        }
+        assert_eq!(std::fs::read_dir(folder).expect("a folder").count(), results.len(), "a file of no table");
+    }
+
     #[test]
     fn every_shipped_pipeline_is_compiled_in() {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines"));

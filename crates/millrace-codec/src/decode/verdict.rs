@@ -19,6 +19,16 @@ pub struct Malformed {
     pub event_time: Option<Timestamp>,
 }
 
+impl Malformed {
+    /// What is wrong and where, as a person reads it.
+    pub fn in_words(&self) -> String {
+        match &self.field {
+            Some(field) => format!("`{field}`: {}", self.reason),
+            None => self.reason.clone(),
+        }
+    }
+}
+
 /// A fault on its way up; every level adds its part of the path in front.
 pub(super) struct Fault {
     pub(super) code: MalformedCode,

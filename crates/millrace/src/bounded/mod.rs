@@ -232,7 +232,7 @@ impl Part {
             let mut dead = letter(found.batch, found.record, None);
             dead.kind = "malformed".into();
             dead.code = found.malformed.code.name().into();
-            dead.reason.clone_from(&found.malformed.reason);
+            dead.reason = found.malformed.in_words();
             dead.field.clone_from(&found.malformed.field);
             dead.event_time = found.malformed.event_time;
             output.dead_letter(&dead)?;

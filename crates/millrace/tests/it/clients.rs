@@ -5,7 +5,12 @@ use std::path::Path;
 use millrace_broker::testing::kafka_tools::{self, CONSOLE_CONSUMER, CONSOLE_PRODUCER, CONSUMER_GROUPS};
 use millrace_broker::testing::python::{self, CLIENTS};
 
+use serde_json::json;
+
 use crate::support::{Up, page_view, wait_for};
+
+/// The jobs of the shipped pipelines, and the one that takes in what is malformed.
+const JOBS: [&str; 6] = ["intake", "metrics", "sessions", "fraud", "inventory", "recommendations"];
 
 fn counted(up: &Up) -> u64 {
     let rows = up.query("SELECT coalesce(sum(records), 0) AS n FROM ledger WHERE stream = 'user_events'");
@@ -23,6 +28,13 @@ fn kafka_tools_produce_consume_and_see_the_lag_of_every_job() {
         kafka_tools::run(class, &[&server, arguments].concat(), input).unwrap_or_else(|why| panic!("{why}"))
     };
     tool(CONSOLE_PRODUCER, &["--topic", "user_events"], &lines);
+    let now = &page_view("any")[..];
+    let at = serde_json::from_str::<serde_json::Value>(now).expect("JSON")["event_time"].clone();
+    let payment = json!({"event_id": "p-1", "event_type": "payment_authorized", "event_time": at, "order_id": "o-1"});
+    tool(CONSOLE_PRODUCER, &["--topic", "transactions"], &format!("{payment}\n"));
+    let shipment = json!({"event_id": "s-1", "event_type": "stock_received", "event_time": at, "product_id": "p",
+        "on_hand_change": 5, "reserved_change": 0});
+    tool(CONSOLE_PRODUCER, &["--topic", "inventory_updates"], &format!("{shipment}\n"));
     wait_for("fifty records are counted", || (counted(&up) == 50).then_some(()));
     let out = tool(
         CONSOLE_CONSUMER,
@@ -41,12 +53,10 @@ fn kafka_tools_produce_consume_and_see_the_lag_of_every_job() {
                     .then(|| (words[0].to_owned(), words[5].to_owned()))
             })
             .collect();
-        (!lags.is_empty() && lags.iter().all(|(_, lag)| lag == "0" || lag == "-")).then_some(lags)
+        let all = JOBS.iter().all(|job| lags.iter().any(|(group, _)| *group == format!("millrace-{job}")));
+        (all && lags.iter().all(|(_, lag)| lag == "0" || lag == "-")).then_some(lags)
     });
-    for job in ["intake", "metrics", "sessions", "fraud", "inventory", "recommendations"] {
-        let group = format!("millrace-{job}");
-        assert!(settled.iter().any(|(name, _)| *name == group), "{group} is not in {settled:?}");
-    }
+    println!("{} partitions of {} jobs, none lags", settled.len(), JOBS.len());
 }
 
 #[test]

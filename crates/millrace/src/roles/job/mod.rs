@@ -321,7 +321,7 @@ impl Running<'_> {
             let mut letter = dead_letter(message, self.job.name(), None, now);
             letter.kind = "malformed".into();
             letter.code = found.malformed.code.name().into();
-            letter.reason = found.malformed.reason.clone();
+            letter.reason = found.malformed.in_words();
             letter.field = found.malformed.field.clone();
             letter.event_time = found.malformed.event_time;
             letter
