@@ -45,8 +45,8 @@ pub enum RecoveryDecision {
 pub fn decide(facts: &RecoveryFacts) -> RecoveryDecision {
     if facts.foreign_offsets {
         return RecoveryDecision::Refuse(
-            "the committed offsets of its consumer group were moved by someone else; start with --reset-state to \
-             recompute from the earliest record, or restore the offsets"
+            "the committed offsets of its consumer group were moved by someone else; restore them, or delete the \
+             consumer group and the job's state directory to recompute from the earliest record"
                 .into(),
         );
     }
@@ -62,8 +62,8 @@ pub fn decide(facts: &RecoveryFacts) -> RecoveryDecision {
         Some(0) => RecoveryDecision::Resume { snapshot: None, replay_to: committed },
         Some(snapshot) => RecoveryDecision::Resume { snapshot: Some(snapshot), replay_to: committed },
         None => RecoveryDecision::Refuse(format!(
-            "epoch {committed} is committed, but the state directory holds {}; restore the directory, or start with \
-             --reset-state to recompute from the earliest record",
+            "epoch {committed} is committed, but the state directory holds {}; restore the directory, or delete the \
+             job's consumer group to recompute from the earliest record",
             held(facts)
         )),
     }

@@ -10,7 +10,7 @@ use rdkafka::ClientConfig;
 use super::KafkaError;
 
 /// Bytes of records a consumer holds that nobody has taken yet, KiB.
-pub const CONSUMER_QUEUE_KIB_MAX: u32 = 32 * 1024;
+pub const CONSUMER_QUEUE_KIB_MAX: u32 = 8 * 1024;
 /// Bytes of records a producer holds that the broker has not acknowledged yet, KiB, unless its user says otherwise.
 pub const PRODUCER_QUEUE_KIB_MAX: u32 = 64 * 1024;
 /// Longest wait for an answer of the cluster (metadata, offsets, admin), milliseconds.

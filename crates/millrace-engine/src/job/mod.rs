@@ -368,8 +368,8 @@ impl Job {
         let failed = |what: &str, error: datafusion::common::DataFusionError| EngineError::State {
             job: name.clone(),
             detail: format!(
-                "the saved state of {what} does not fit its statement ({}); the statement was edited: start with \
-                 --reset-state to recompute it from the earliest record",
+                "the saved state of {what} does not fit its statement ({}); the statement was edited: delete the \
+                 job's consumer group and its state directory to recompute from the earliest record",
                 error.strip_backtrace()
             ),
         };

@@ -59,8 +59,8 @@ pub(crate) fn restore(input: &mut Input, state: &mut StateDir, job: &mut Job) ->
         if *offset < first {
             let (topic, partition) = place;
             return Err(JobError::Refused(format!(
-                "records {offset} to {first} of {topic} partition {partition} were deleted before they were read; start \
-                 with --reset-state to go on without them"
+                "records {offset} to {first} of {topic} partition {partition} were deleted before they were read; delete \
+                 the job's consumer group and its state directory to recompute from what is left"
             )));
         }
     }
