@@ -64,7 +64,7 @@ fn check(node: &Node, request: &Request) -> Result<(), FrameError> {
     if request.api.key != ApiKey::Produce && bytes > limit {
         return Err(FrameError::TooLarge { bytes, limit, limit_name: "control_request_bytes_max" });
     }
-    let index = APIS.iter().position(|api| std::ptr::eq(api, request.api));
+    let index = APIS.iter().position(|api| api.key == request.api.key);
     let shape = index.and_then(|index| SHAPES.get(index)).map(Vec::as_slice).unwrap_or_default();
     let flexible = request.version >= request.api.flexible;
     shape::check(shape, request.version, flexible, &request.body).map(drop).map_err(|error| request.malformed(error))
