@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use millrace_connectors::kafka::producer::{Outgoing, Producer, transactional};
 use millrace_connectors::kafka::reader::Reader;
+use millrace_connectors::kafka::settings::MESSAGE_BYTES_MAX;
 use millrace_connectors::kafka::tail::{Start, Tailed, tail};
 use millrace_connectors::kafka::{ClientSettings, Cluster, Extent, Place, lag, topics};
 use millrace_model::{Classified, ErrorKind, Timestamp};
@@ -98,7 +99,7 @@ async fn the_producer_is_fast_and_bounded() {
         producer.flush(PATIENCE).expect("acknowledged");
         println!("{records} records of 300 bytes: {:.0}/s", f64::from(records) / start.elapsed().as_secs_f64());
         assert_eq!((producer.sent(), producer.in_flight()), (u64::from(records), 0));
-        let huge = vec![b'x'; 3_000_000];
+        let huge = vec![b'x'; MESSAGE_BYTES_MAX + 1];
         let error = producer
             .send(Outgoing { topic: &name, partition: None, key: None, value: Some(&huge), time: None }, PATIENCE);
         assert_eq!(error.expect_err("too large").kind(), ErrorKind::Data);
