@@ -1,0 +1,1 @@
+"""What the pages share: the store, the sums, the look. Read `address`, `store`, `reads`, then `frame`."""
