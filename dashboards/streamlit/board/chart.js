@@ -39,9 +39,10 @@ function theme(element) {
 }
 
 async function draw(host) {
-  const { figure, empty, height, alt, library } = host.wanted;
+  const { figure, empty, height, alt, library, width_min: widthMin } = host.wanted;
   const [plot, words] = [host.querySelector(".plot"), host.querySelector(".none")];
   host.style.height = `${height}px`;
+  plot.style.minWidth = `${widthMin}px`;
   words.textContent = figure ? "" : empty;
   plot.style.visibility = figure ? "visible" : "hidden";
   plot.setAttribute("role", "img");

@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parent
 LIBRARY = FOLDER.parent / "static" / f"plotly-{plotly.__version__}.min.js"
 
 CSS = """
-.millrace-chart { position: relative; width: 100%; }
-.millrace-chart .plot { position: absolute; inset: 0; }
+.millrace-chart { position: relative; width: 100%; overflow: auto hidden; }
+.millrace-chart .plot { height: 100%; }
 .millrace-chart .none { position: absolute; inset: 0; display: grid; place-items: center; text-align: center;
   padding: 0 1rem; opacity: 0.75; pointer-events: none; }
 .millrace-chart .modebar { opacity: 0; transition: opacity 0.2s; }
@@ -48,8 +48,11 @@ _mount = st.components.v2.component(
 )
 
 
-def chart(key: str, figure: go.Figure | None, alt: str, height: int = 300, empty: str = "Nothing yet") -> None:
-    """Draws a figure; without one, the words. `alt` is what a screen reader says, `height` is in pixels."""
+def chart(
+    key: str, figure: go.Figure | None, alt: str, height: int = 300, empty: str = "Nothing yet", width_min: int = 0
+) -> None:
+    """Draws a figure; without one, the words. `alt` is what a screen reader says, `height` is in pixels. On a
+    screen narrower than `width_min` pixels it scrolls sideways."""
     text = None if figure is None else figure.to_json()
-    data = {"figure": text, "empty": empty, "height": height, "alt": alt, "library": _library()}
+    data = {"figure": text, "empty": empty, "height": height, "alt": alt, "library": _library(), "width_min": width_min}
     _mount(key=key, data=data, height=height)

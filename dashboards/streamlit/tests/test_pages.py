@@ -42,7 +42,7 @@ def filled_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(("page", "texts"), [
-    ("overview", ["€1,234.56", "Revenue, last 5 min", "8.0%", "10.0%", "all stores", "final"]),
+    ("overview", ["€1,234.56", "Revenue, last 5 min", "8.0%", "10.0%", "all stores", "window until 12:03:00, provisional"]),
     ("sessions", ["Sessions closed", "<b>3</b>", "33.3%", "worth €25.00"]),
     ("fraud", ["High attacks", "card…44b2", '"payment_ids"', "payment attempts"]),
     ("inventory", ["4 units promised too many", "Out of stock"]),

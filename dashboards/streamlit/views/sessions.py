@@ -128,7 +128,7 @@ def draw(scene: Scene) -> None:
     fresh = scene.fresh("sessions", None)
     with panel("flow", "Ways through the shop", f"source → landing page → furthest stage → end, {of}", fresh):
         chart("flow", figures.sankey(flow(sessions)) if some else None, "Ways of sessions from source to end", 420,
-              "No session closed in this time: one is closed by 30 minutes of silence")
+              "No session closed in this time: one is closed by 30 minutes of silence", width_min=640)
     left, right = st.columns(2)
     with left, panel(
         "reached", "How far sessions came", "by channel, last 24 hours, all stores", scene.fresh("session_funnel")
