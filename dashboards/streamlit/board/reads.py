@@ -22,7 +22,7 @@ WINDOW_ROWS_MAX = 40_000
 DAY_ROWS_MAX = 2_000
 SESSION_ROWS_MAX = 5_000
 SESSIONS_LISTED_MAX = 50
-CART_ROWS_MAX = 5_000
+CART_ROWS_MAX = 50
 SIGNAL_ROWS_MAX = 5_000
 STOCK_ROWS_MAX = 500
 DEAD_COUNT_ROWS_MAX = 50
@@ -179,8 +179,18 @@ def channels(store: Store, since: datetime) -> pd.DataFrame:
 
 
 @shared
+def cart_reasons(store: Store, since: datetime, shop: str | None) -> pd.DataFrame:
+    """Carts left behind in sessions closed since then and their worth, by likely reason, most first."""
+    return store.query(
+        "SELECT reason, count(*) AS carts, CAST(coalesce(sum(cart_minor), 0) AS BIGINT) AS cart_minor FROM abandoned_carts "
+        "WHERE session_end > :since AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) "
+        "GROUP BY reason ORDER BY carts DESC, reason LIMIT 20", since=since, shop=shop
+    )
+
+
+@shared
 def carts(store: Store, since: datetime, shop: str | None) -> pd.DataFrame:
-    """The newest carts left behind in sessions closed since then."""
+    """The newest carts left behind in sessions closed since then, with what was in them."""
     return store.query(
         "SELECT session_end, last_event_time, visitor_id, store_id, channel, device_type, cart_minor, stage, reason, "
         "products_added, products_removed FROM abandoned_carts WHERE session_end > :since "

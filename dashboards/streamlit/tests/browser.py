@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class Browser:
         program = os.environ.get("MILLRACE_CHROMIUM", "chromium")
         if shutil.which(program) is None:
             raise BrowserError(f"`{program}` is not installed; apt-get install chromium, or set MILLRACE_CHROMIUM")
+        self.open = ExitStack()
         self.profile = tempfile.mkdtemp(prefix="millrace-st-browser-")
         arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
         arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
@@ -41,7 +43,8 @@ class Browser:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log,
         )
         try:
-            self.wire: ClientConnection = connect(self._address(), max_size=MESSAGE_BYTES_MAX, compression=None)
+            opening = connect(self._address(), max_size=MESSAGE_BYTES_MAX, compression=None)
+            self.wire: ClientConnection = self.open.enter_context(opening)
             self.last_id, self.session = 0, None
             self.problems: list[str] = []
             target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -60,6 +63,7 @@ class Browser:
 
     def close(self) -> None:
         """Ends the browser and removes its profile."""
+        self.open.close()
         self.process.terminate()
         try:
             self.process.wait(10)

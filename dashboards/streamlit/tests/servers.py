@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 import shutil
@@ -119,10 +118,6 @@ class Millrace:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=clean)
         wait("Millrace", self.process, self.log, (self.data_dir / "running.json").exists)
-
-    def running(self) -> dict[str, Any]:
-        """What it wrote down about itself."""
-        return json.loads((self.data_dir / "running.json").read_text(encoding="utf-8"))
 
     def close(self) -> None:
         """Ends it as Ctrl-C does."""

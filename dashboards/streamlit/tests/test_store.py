@@ -45,6 +45,8 @@ def test_sessions_carts_and_signals(filled: Store) -> None:
     assert reads.session_count(filled, HOUR, "nowhere") == 0
     [cart] = reads.carts(filled, HOUR, "main").to_dict("records")
     assert (cart["reason"], cart["products_added"], cart["cart_minor"]) == ("left at checkout", ["sku-1"], 2_500)
+    assert reads.cart_reasons(filled, HOUR, None).values.tolist() == [["left at checkout", 1, 2_500]]
+    assert reads.cart_reasons(filled, HOUR, "nowhere").empty
     assert reads.channels(filled, HOUR)["sessions"].sum() == 10
     found = reads.signals(filled, HOUR)
     assert len(found) == 3 and len(found["payment_ids"].iloc[0]) == 12

@@ -27,15 +27,15 @@ def _lengths(seconds: pd.Series) -> tuple[list[str], list[int]]:
     return names, [int(parts[name]) for name in names]
 
 
-def _carts(scene: Scene, carts: pd.DataFrame) -> None:
+def _carts(scene: Scene, sums: pd.DataFrame, shown: pd.DataFrame) -> None:
     left, right = st.columns(2)
     fresh = scene.fresh("abandoned_carts")
     with left, panel("reasons", "Abandoned carts", f"by likely reason, {scene.choice.words}", fresh):
-        sums = carts.groupby("reason")["cart_minor"].agg(["count", "sum"]).sort_values("count", ascending=False)
-        figure = figures.bars("reasons", [text.label(name) for name in sums.index], sums["count"].tolist(), "Carts", "var(--c2)")
+        figure = figures.bars(
+            "reasons", [text.label(name) for name in sums["reason"]], sums["carts"].tolist(), "Carts", "var(--c2)"
+        )
         chart("reasons", figure if len(sums) else None, "Abandoned carts by reason", 300, "No cart left behind in this time")
-    with right, panel("carts", "Newest abandoned carts", f"{text.count(len(carts))} in the {scene.choice.words}", fresh):
-        shown = carts.head(reads.SESSIONS_LISTED_MAX)
+    with right, panel("carts", "Newest abandoned carts", f"of {text.count(sums['carts'].sum())} in the {scene.choice.words}", fresh):
         kept = [
             ", ".join(one for one in (added or []) if one not in (removed or []))
             for added, removed in zip(shown["products_added"], shown["products_removed"], strict=True)
@@ -110,20 +110,19 @@ def draw(scene: Scene) -> None:
     number = reads.session_count(scene.store, since, shop)
     sessions = reads.sessions(scene.store, since, shop)
     sessions["seconds"] = (sessions["last_event_time"] - sessions["session_start"]) / timedelta(seconds=1)
-    carts = reads.carts(scene.store, since, shop)
+    reasons = reads.cart_reasons(scene.store, since, shop)
     of = f"newest {len(sessions):,}" if len(sessions) < number else words
     some = len(sessions)
     bounced = ratio(int((sessions["events"] <= 1).sum()), some)
     bought = ratio(int((sessions["orders"] > 0).sum()), some)
     worth = sessions.loc[sessions["currency"] == scene.currency, "revenue_minor"].sum()
-    left_worth = float(carts["cart_minor"].sum()) if len(carts) else 0.0
     facts("sessions", [
         ("Sessions closed", text.count(number), words),
         ("Median length", text.length(sessions["seconds"].median() if some else None), of),
         ("Bounced", text.share(bounced), "one event only"),
         ("Bought", text.share(bought), of),
         ("Worth of a session", text.money(worth / some if some else None, scene.currency), of),
-        ("Abandoned carts", text.count(len(carts)), f"worth {text.money(left_worth, scene.currency)}"),
+        ("Abandoned carts", text.count(reasons["carts"].sum()), f"worth {text.money(int(reasons['cart_minor'].sum()), scene.currency)}"),
     ])
     fresh = scene.fresh("sessions", None)
     with panel("flow", "Ways through the shop", f"source → landing page → furthest stage → end, {of}", fresh):
@@ -150,7 +149,7 @@ def draw(scene: Scene) -> None:
         top = pages.value_counts().head(PATHS_MAX)
         figure = figures.bars("paths", top.index.tolist(), [int(n) for n in top], "Sessions", "var(--c4)")
         chart("paths", figure if some else None, "Most frequent pairs of landing and last page", 300)
-    _carts(scene, carts)
+    _carts(scene, reasons, reads.carts(scene.store, since, shop))
     _journey(scene, sessions)
 
 
