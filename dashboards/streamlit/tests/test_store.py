@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from servers import Postgres
-from shop import AT, rows, statements, write_postgres
+from shop import AT, CONTRACTS, rows, write_postgres
 
 from board import reads
 from board.address import StoreAway, parse
-from board.store import Store
+from board.store import DOCUMENTS, TIMES, TRUTHS, Store
 
 HOUR = AT - timedelta(hours=1)
 
@@ -118,5 +119,9 @@ def test_a_database_that_was_away_is_found_again() -> None:
         server.close()
 
 
-def test_the_tables_are_those_of_the_contracts() -> None:
-    assert len(statements()) > 20 and AT.tzinfo is UTC
+def test_columns_have_the_types_of_the_contracts() -> None:
+    for path in (CONTRACTS / "results").glob("*.json"):
+        for name, schema in json.loads(path.read_text(encoding="utf-8"))["properties"].items():
+            assert (name in TIMES) == (schema.get("format") == "date-time"), f"{path.name}: {name}"
+            assert (name in DOCUMENTS) == ("array" in schema["type"]), f"{path.name}: {name}"
+            assert (name in TRUTHS) == ("boolean" in schema["type"]), f"{path.name}: {name}"
