@@ -1,6 +1,6 @@
 """Where the store is: the environment, else what the running product wrote down, else the data folder's own file.
 
-    MILLRACE_STORE_URL ─▶ running.json in the data folder ─▶ millrace.db in the data folder ─▶ a message what to type
+MILLRACE_STORE_URL ─▶ running.json in the data folder ─▶ millrace.db in the data folder ─▶ a message what to type
 """
 
 from __future__ import annotations

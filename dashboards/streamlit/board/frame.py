@@ -1,7 +1,7 @@
 """What is around every page: the controls, the status line, panels, and drawing again without a reload.
 
-    sidebar (whole page again) ─▶ Choice ─▶ live(draw): only this part is drawn again, every few seconds
-                                              store away? ─▶ a message what to type; the next refresh tries again
+sidebar (whole page again) ─▶ Choice ─▶ live(draw): only this part is drawn again, every few seconds
+                                          store away? ─▶ a message what to type; the next refresh tries again
 """
 
 from __future__ import annotations
@@ -101,15 +101,27 @@ def controls() -> None:
     """The sidebar. What is chosen is in the address, so that a link shows the same."""
     with st.sidebar:
         range_name = st.segmented_control(
-            "Time range", list(RANGES), default="1h", key="range", bind="query-params", required=True,
+            "Time range",
+            list(RANGES),
+            default="1h",
+            key="range",
+            bind="query-params",
+            required=True,
             help="Ends at the newest event of the store.",
         )
         shop = st.selectbox(
-            "Store", _shops(), key="store", bind="query-params",
+            "Store",
+            _shops(),
+            key="store",
+            bind="query-params",
             format_func=lambda name: "All stores" if name == ALL_SHOPS else name,
         )
         every = st.select_slider(
-            "Refresh every", list(INTERVALS), value="2s", key="every", bind="query-params",
+            "Refresh every",
+            list(INTERVALS),
+            value="2s",
+            key="every",
+            bind="query-params",
         )
         paused = st.toggle("Pause", key="pause", bind="query-params", help="Keep what is shown as it is.")
     wanted = None if shop in (None, ALL_SHOPS) else shop
@@ -189,8 +201,7 @@ def _status(scene: Scene) -> None:
         shop += " (stores differ in currency, which is never added: choose one)"
     facts = [f"events until {day}{clock(scene.at)} UTC", f"written {ago(last, scene.now)}", shop]
     st.html(
-        f'<div class="status {kind}" role="status"><b>{html.escape(words)}</b> '
-        f"{html.escape(' · '.join(facts))}</div>"
+        f'<div class="status {kind}" role="status"><b>{html.escape(words)}</b> {html.escape(" · ".join(facts))}</div>'
     )
 
 

@@ -14,7 +14,11 @@ UNREAD_SECONDS = 10.0
 PACE_MINUTES = 5
 
 CONDITIONS = {
-    "unbalanced": "Books do not balance", "stalled": "Stalled", "behind": "Behind", "ok": "On time", "waiting": "Waiting",
+    "unbalanced": "Books do not balance",
+    "stalled": "Stalled",
+    "behind": "Behind",
+    "ok": "On time",
+    "waiting": "Waiting",
 }
 
 
@@ -45,9 +49,7 @@ def paces(history: pd.DataFrame, progress: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def condition(
-    balances: bool, silent: float, lag: int | None, delay: float | None, pace: float | None
-) -> str:
+def condition(balances: bool, silent: float, lag: int | None, delay: float | None, pace: float | None) -> str:
     """How a table is: silence and delay in seconds, lag in records, pace in records a second."""
     if not balances:
         return "unbalanced"
@@ -68,13 +70,26 @@ def jobs(progress: pd.DataFrame, pace: dict[str, float], now: datetime) -> pd.Da
         delay = None if row["watermark"] is pd.NaT else (now - row["watermark"]) / timedelta(seconds=1)
         silent = float("inf") if row["time"] is pd.NaT else (now - row["time"]) / timedelta(seconds=1)
         lag = lag_records(row["sources"])
-        made.append({
-            "name": row["name"], "job": row["job"], "lag": lag, "delay": delay, "pace": pace.get(row["name"]),
-            "watermark": row["watermark"], "records_in": int(row["records_in"]), "late": parts[1], "malformed": parts[2],
-            "duplicate": parts[3], "written": row["written"], "state_bytes": row["state_bytes"],
-            "condition": condition(balances, silent, lag, delay, pace.get(row["name"])),
-        })
-    columns = "name job lag delay pace watermark records_in late malformed duplicate written state_bytes condition".split()
+        made.append(
+            {
+                "name": row["name"],
+                "job": row["job"],
+                "lag": lag,
+                "delay": delay,
+                "pace": pace.get(row["name"]),
+                "watermark": row["watermark"],
+                "records_in": int(row["records_in"]),
+                "late": parts[1],
+                "malformed": parts[2],
+                "duplicate": parts[3],
+                "written": row["written"],
+                "state_bytes": row["state_bytes"],
+                "condition": condition(balances, silent, lag, delay, pace.get(row["name"])),
+            }
+        )
+    columns = (
+        "name job lag delay pace watermark records_in late malformed duplicate written state_bytes condition".split()
+    )
     return pd.DataFrame(made, columns=columns)
 
 

@@ -10,14 +10,21 @@ import re
 from typing import Any
 
 PERSONAL = {
-    "visitor_id", "anonymous_id", "user_id", "session_id", "card_token", "card_bin", "device_id", "email", "email_hash",
-    "entity", "shipping_address_hash",
+    "visitor_id",
+    "anonymous_id",
+    "user_id",
+    "session_id",
+    "card_token",
+    "card_bin",
+    "device_id",
+    "email",
+    "email_hash",
+    "entity",
+    "shipping_address_hash",
 }
 ADDRESSES = {"ip", "client_ip", "remote_addr"}
 
-_QUOTED = re.compile(
-    rb'("(?:' + "|".join(sorted(PERSONAL | ADDRESSES)).encode() + rb')"[\s:]*")([^"]*)', re.DOTALL
-)
+_QUOTED = re.compile(rb'("(?:' + "|".join(sorted(PERSONAL | ADDRESSES)).encode() + rb')"[\s:]*")([^"]*)', re.DOTALL)
 _ADDRESS = re.compile(rb"[0-9.]+")
 
 
@@ -27,7 +34,7 @@ def identifier(value: str) -> str:
     if length <= 3:
         return "…" if length else ""
     head, tail = (1, 2) if length <= 8 else (2, 3) if length <= 11 else (4, 4)
-    return f"{value[:head]}…{value[length - tail:]}"
+    return f"{value[:head]}…{value[length - tail :]}"
 
 
 def address(value: str) -> str:

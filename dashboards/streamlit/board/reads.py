@@ -35,9 +35,7 @@ def _identity(store: Store) -> str:
     return hashlib.sha256(store.address.target.encode()).hexdigest()
 
 
-shared = st.cache_data(
-    ttl=SHARED_SECONDS, max_entries=ANSWERS_MAX, show_spinner=False, hash_funcs={Store: _identity}
-)
+shared = st.cache_data(ttl=SHARED_SECONDS, max_entries=ANSWERS_MAX, show_spinner=False, hash_funcs={Store: _identity})
 
 
 def _moment(frame: pd.DataFrame) -> datetime | None:
@@ -51,7 +49,7 @@ def progress(store: Store) -> pd.DataFrame:
     return store.query(
         'SELECT p."table" AS name, p.job, p.backend, p.epoch, p.time, p.watermark, p.records_in, p.records_counted, '
         "p.records_late, p.records_malformed, p.records_duplicate, p.rows_out, p.state_bytes, p.epoch_micros, p.sources, "
-        'w.written FROM job_progress p LEFT JOIN (SELECT topic, max(updated_at) AS written FROM sink_offsets '
+        "w.written FROM job_progress p LEFT JOIN (SELECT topic, max(updated_at) AS written FROM sink_offsets "
         'GROUP BY topic) w ON w.topic = p."table" ORDER BY p.job, p."table"'
     )
 
@@ -74,11 +72,13 @@ def stores(store: Store, since: datetime) -> pd.DataFrame:
     """Each shop seen since then, with the currency of most of its orders."""
     days = store.query(
         "SELECT store_id, currency, CAST(sum(orders) AS BIGINT) AS orders FROM revenue_daily WHERE window_end > :since "
-        "GROUP BY store_id, currency ORDER BY 3 DESC LIMIT 500", since=since
+        "GROUP BY store_id, currency ORDER BY 3 DESC LIMIT 500",
+        since=since,
     )
     traffic = store.query(
         "SELECT store_id, max(currency) AS currency, CAST(0 AS BIGINT) AS orders FROM store_metrics "
-        "WHERE window_end > :since GROUP BY store_id LIMIT 500", since=since
+        "WHERE window_end > :since GROUP BY store_id LIMIT 500",
+        since=since,
     )
     both = pd.concat([days, traffic], ignore_index=True).dropna(subset=["store_id"])
     return both.drop_duplicates("store_id").sort_values("store_id", ignore_index=True)
@@ -92,12 +92,18 @@ def windows(store: Store, since: datetime, shop: str | None) -> pd.DataFrame:
         "gross_minor net_minor"
     ).split()
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in counts)
-    return store.query(
-        f"SELECT window_start, window_end, {sums} FROM store_metrics "
-        "WHERE window_end > :since AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) "
-        "GROUP BY window_start, window_end ORDER BY window_start DESC LIMIT :most",
-        since=since, shop=shop, most=WINDOW_ROWS_MAX,
-    ).iloc[::-1].reset_index(drop=True)
+    return (
+        store.query(
+            f"SELECT window_start, window_end, {sums} FROM store_metrics "
+            "WHERE window_end > :since AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) "
+            "GROUP BY window_start, window_end ORDER BY window_start DESC LIMIT :most",
+            since=since,
+            shop=shop,
+            most=WINDOW_ROWS_MAX,
+        )
+        .iloc[::-1]
+        .reset_index(drop=True)
+    )
 
 
 @shared
@@ -109,7 +115,9 @@ def seconds(store: Store, since: datetime, shop: str | None) -> pd.DataFrame:
         f"SELECT window_start, window_end, {sums} FROM vitals "
         "WHERE window_end > :since AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) "
         "GROUP BY window_start, window_end ORDER BY window_start LIMIT :most",
-        since=since, shop=shop, most=WINDOW_ROWS_MAX,
+        since=since,
+        shop=shop,
+        most=WINDOW_ROWS_MAX,
     )
 
 
@@ -118,7 +126,9 @@ def categories(store: Store, since: datetime) -> pd.DataFrame:
     """`category_metrics` since then (no shop in it: categories are counted over all of them)."""
     return store.query(
         "SELECT window_start, window_end, category, product_views, cart_adds, units, gross_minor FROM category_metrics "
-        "WHERE window_end > :since ORDER BY window_start DESC LIMIT :most", since=since, most=WINDOW_ROWS_MAX
+        "WHERE window_end > :since ORDER BY window_start DESC LIMIT :most",
+        since=since,
+        most=WINDOW_ROWS_MAX,
     )
 
 
@@ -128,7 +138,10 @@ def days(store: Store, since: datetime, shop: str | None) -> pd.DataFrame:
     return store.query(
         "SELECT window_start, window_end, store_id, currency, orders, refunds, gross_minor, net_minor FROM revenue_daily "
         "WHERE window_end > :since AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) "
-        "ORDER BY window_start LIMIT :most", since=since, shop=shop, most=DAY_ROWS_MAX
+        "ORDER BY window_start LIMIT :most",
+        since=since,
+        shop=shop,
+        most=DAY_ROWS_MAX,
     )
 
 
@@ -143,7 +156,9 @@ def session_count(store: Store, since: datetime, shop: str | None) -> int:
     """Sessions closed since then."""
     found = store.query(
         "SELECT count(*) AS number FROM sessions WHERE session_end > :since "
-        "AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop)", since=since, shop=shop
+        "AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop)",
+        since=since,
+        shop=shop,
     )
     return int(found.iloc[0, 0])
 
@@ -155,7 +170,10 @@ def sessions(store: Store, since: datetime, shop: str | None) -> pd.DataFrame:
         "SELECT session_start, session_end, last_event_time, visitor_id, channel, country, device_type, landing_path, "
         "exit_path, events, product_views, cart_adds, orders, revenue_minor, currency, stage, cart_abandoned FROM sessions "
         "WHERE session_end > :since AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) "
-        "ORDER BY session_end DESC LIMIT :most", since=since, shop=shop, most=SESSION_ROWS_MAX
+        "ORDER BY session_end DESC LIMIT :most",
+        since=since,
+        shop=shop,
+        most=SESSION_ROWS_MAX,
     )
 
 
@@ -164,7 +182,8 @@ def journey(store: Store, visitor: str, start: datetime) -> list[dict[str, Any]]
     """The steps of one session, in order."""
     found = store.query(
         "SELECT journey FROM sessions WHERE visitor_id = :visitor AND session_start = :start LIMIT 1",
-        visitor=visitor, start=start,
+        visitor=visitor,
+        start=start,
     )
     return (found.iloc[0, 0] or []) if len(found) else []
 
@@ -174,7 +193,8 @@ def channels(store: Store, since: datetime) -> pd.DataFrame:
     """`session_funnel` since then, added up by channel and furthest stage."""
     return store.query(
         "SELECT channel, stage, CAST(sum(sessions) AS BIGINT) AS sessions, CAST(sum(revenue_minor) AS BIGINT) "
-        "AS revenue_minor FROM session_funnel WHERE window_end > :since GROUP BY channel, stage LIMIT 500", since=since
+        "AS revenue_minor FROM session_funnel WHERE window_end > :since GROUP BY channel, stage LIMIT 500",
+        since=since,
     )
 
 
@@ -184,7 +204,9 @@ def cart_reasons(store: Store, since: datetime, shop: str | None) -> pd.DataFram
     return store.query(
         "SELECT reason, count(*) AS carts, CAST(coalesce(sum(cart_minor), 0) AS BIGINT) AS cart_minor FROM abandoned_carts "
         "WHERE session_end > :since AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) "
-        "GROUP BY reason ORDER BY carts DESC, reason LIMIT 20", since=since, shop=shop
+        "GROUP BY reason ORDER BY carts DESC, reason LIMIT 20",
+        since=since,
+        shop=shop,
     )
 
 
@@ -195,7 +217,9 @@ def carts(store: Store, since: datetime, shop: str | None) -> pd.DataFrame:
         "SELECT session_end, last_event_time, visitor_id, store_id, channel, device_type, cart_minor, stage, reason, "
         "products_added, products_removed FROM abandoned_carts WHERE session_end > :since "
         "AND (CAST(:shop AS TEXT) IS NULL OR store_id = :shop) ORDER BY session_end DESC LIMIT :most",
-        since=since, shop=shop, most=CART_ROWS_MAX,
+        since=since,
+        shop=shop,
+        most=CART_ROWS_MAX,
     )
 
 
@@ -206,7 +230,8 @@ def signals(store: Store, since: datetime) -> pd.DataFrame:
         "SELECT signal_id, window_start, window_end, rule, entity_kind, entity, severity, payments, declines, cards, "
         "amount_minor, currency, first_seen, last_seen, payment_ids FROM fraud_signals "
         "WHERE window_end > :since AND last_seen > :since ORDER BY last_seen DESC LIMIT :most",
-        since=since, most=SIGNAL_ROWS_MAX,
+        since=since,
+        most=SIGNAL_ROWS_MAX,
     )
 
 
@@ -224,7 +249,9 @@ def stock(store: Store, search: str, status: str | None) -> pd.DataFrame:
     """The most urgent products that match, with the speed of sale of the newest hour."""
     words = search.lower().split()[:5]
     # Whether the text is in it: LIKE would take the % and _ of a search as its own.
-    place = "strpos(lower(coalesce(l.product_name, '') || ' ' || l.product_id || ' ' || coalesce(l.category, '')), :w{})"
+    place = (
+        "strpos(lower(coalesce(l.product_name, '') || ' ' || l.product_id || ' ' || coalesce(l.category, '')), :w{})"
+    )
     if store.address.kind == "sqlite":
         place = place.replace("strpos(", "instr(")
     matches = "".join(f" AND {place.format(chr(97 + at))} > 0" for at in range(len(words)))
@@ -241,7 +268,10 @@ def stock(store: Store, search: str, status: str | None) -> pd.DataFrame:
         "CASE WHEN l.available < 0 THEN l.available ELSE 0 END, "
         "CASE WHEN coalesce(c.units_sold, 0) > 0 THEN 0 ELSE 1 END, "
         "CAST(l.available AS DOUBLE PRECISION) / CASE WHEN c.units_sold > 0 THEN c.units_sold ELSE 1 END, l.product_id "
-        "LIMIT :most", status=status, most=STOCK_ROWS_MAX, **bound
+        "LIMIT :most",
+        status=status,
+        most=STOCK_ROWS_MAX,
+        **bound,
     )
 
 
@@ -251,7 +281,8 @@ def history(store: Store, since: datetime) -> pd.DataFrame:
     return store.query(
         'SELECT "minute", "table" AS name, job, watermark, records_in, records_late, records_malformed, records_behind '
         'FROM job_progress_history WHERE "minute" > :since ORDER BY "minute" LIMIT :most',
-        since=since, most=HISTORY_ROWS_MAX,
+        since=since,
+        most=HISTORY_ROWS_MAX,
     )
 
 
@@ -260,7 +291,9 @@ def ledger(store: Store, since: datetime) -> pd.DataFrame:
     """Records by source stream and minute."""
     return store.query(
         "SELECT window_start, window_end, stream, records FROM ledger WHERE window_end > :since "
-        "ORDER BY window_start LIMIT :most", since=since, most=WINDOW_ROWS_MAX
+        "ORDER BY window_start LIMIT :most",
+        since=since,
+        most=WINDOW_ROWS_MAX,
     )
 
 
@@ -270,7 +303,8 @@ def dead_counts(store: Store, since: datetime) -> pd.DataFrame:
     return store.query(
         "SELECT kind, topic, code, count(*) AS records, max(first_seen) AS last_seen FROM dead_letters "
         "WHERE first_seen > :since GROUP BY kind, topic, code ORDER BY records DESC, topic, code LIMIT :most",
-        since=since, most=DEAD_COUNT_ROWS_MAX,
+        since=since,
+        most=DEAD_COUNT_ROWS_MAX,
     )
 
 
@@ -281,7 +315,9 @@ def dead_letters(store: Store, since: datetime, code: str | None) -> pd.DataFram
         'SELECT dead_letter_id, kind, code, reason, field, topic, "partition" AS part, "offset" AS place, "table" AS name, '
         "event_time, first_seen, value_base64 FROM dead_letters WHERE first_seen > :since "
         "AND (CAST(:code AS TEXT) IS NULL OR code = :code) ORDER BY first_seen DESC LIMIT :most",
-        since=since, code=code, most=DEAD_LETTERS_MAX,
+        since=since,
+        code=code,
+        most=DEAD_LETTERS_MAX,
     )
 
 

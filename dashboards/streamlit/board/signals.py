@@ -11,7 +11,12 @@ from board import mask
 from board.windows import floor, state
 
 SEVERITIES = ("critical", "high", "medium", "low")
-BUCKETS = {"15m": timedelta(minutes=1), "1h": timedelta(minutes=2), "6h": timedelta(minutes=10), "24h": timedelta(hours=1)}
+BUCKETS = {
+    "15m": timedelta(minutes=1),
+    "1h": timedelta(minutes=2),
+    "6h": timedelta(minutes=10),
+    "24h": timedelta(hours=1),
+}
 
 
 def group_id(rule: str, entity: str) -> str:
@@ -28,12 +33,20 @@ def groups(signals: pd.DataFrame, watermark: datetime | None) -> pd.DataFrame:
         severity = next((name for name in SEVERITIES if (rows["severity"] == name).any()), rows["severity"].iloc[0])
         kind = newest["entity_kind"]
         attack = {
-            "id": group_id(rule, entity), "severity": severity, "rule": rule, "entity_kind": kind,
+            "id": group_id(rule, entity),
+            "severity": severity,
+            "rule": rule,
+            "entity_kind": kind,
             "entity": mask.address(entity) if kind == "ip" else mask.identifier(entity),
-            "payments": max(at_least(rows, "payments"), len(ids)), "declines": at_least(rows, "declines"),
-            "cards": int(rows["cards"].max()), "amount_minor": at_least(rows, "amount_minor"),
-            "currency": newest["currency"], "first_seen": rows["first_seen"].min(), "last_seen": rows["last_seen"].max(),
-            "windows": len(rows), "state": state(watermark, rows["window_end"].max()),
+            "payments": max(at_least(rows, "payments"), len(ids)),
+            "declines": at_least(rows, "declines"),
+            "cards": int(rows["cards"].max()),
+            "amount_minor": at_least(rows, "amount_minor"),
+            "currency": newest["currency"],
+            "first_seen": rows["first_seen"].min(),
+            "last_seen": rows["last_seen"].max(),
+            "windows": len(rows),
+            "state": state(watermark, rows["window_end"].max()),
         }
         made.append(attack | {"reason": reason(attack)})
     columns = (

@@ -25,9 +25,23 @@ BUSY_SECONDS_MAX = 5
 
 # Columns by type: SQLite keeps times and JSON as text, and truth as a number.
 TIMES = {
-    "window_start", "window_end", "session_start", "session_end", "last_event_time", "first_seen", "last_seen", "time",
-    "watermark", "minute", "event_time", "record_time", "last_change", "last_order",
-    "last_session", "written", "clock",
+    "window_start",
+    "window_end",
+    "session_start",
+    "session_end",
+    "last_event_time",
+    "first_seen",
+    "last_seen",
+    "time",
+    "watermark",
+    "minute",
+    "event_time",
+    "record_time",
+    "last_change",
+    "last_order",
+    "last_session",
+    "written",
+    "clock",
 }
 DOCUMENTS = {"journey", "payment_ids", "products_viewed", "products_added", "products_removed", "sources", "headers"}
 TRUTHS = {"cart_abandoned"}

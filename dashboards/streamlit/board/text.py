@@ -9,9 +9,9 @@ import pandas as pd
 
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 # Digits after the point, where they are not two (ISO 4217).
-DIGITS = dict.fromkeys(
-    "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0
-) | dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3)
+DIGITS = dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0) | dict.fromkeys(
+    "BHD IQD JOD KWD LYD OMR TND".split(), 3
+)
 # Amounts from here on (major units) are shown without their minor units.
 WHOLE_FROM = 10_000
 NONE = "–"

@@ -10,7 +10,11 @@ import pandas as pd
 from board.text import label, missing
 
 STAGES = {
-    "visit": "Visit", "product": "Product", "cart": "Cart", "checkout": "Checkout", "payment": "Payment",
+    "visit": "Visit",
+    "product": "Product",
+    "cart": "Cart",
+    "checkout": "Checkout",
+    "payment": "Payment",
     "purchase": "Purchase",
 }
 # Kinds told apart in a layer; the rest is "Other".
@@ -45,9 +49,7 @@ def flow(sessions: pd.DataFrame) -> Flow:
     sums = Counter((at, name) for way in named for at, name in enumerate(way))
     nodes = sorted(sums)
     index = {node: place for place, node in enumerate(nodes)}
-    links = Counter(
-        (index[at, way[at]], index[at + 1, way[at + 1]]) for way in named for at in range(LAYERS - 1)
-    )
+    links = Counter((index[at, way[at]], index[at + 1, way[at + 1]]) for way in named for at in range(LAYERS - 1))
     return Flow([(*node, sums[node]) for node in nodes], [(*ends, number) for ends, number in sorted(links.items())])
 
 

@@ -21,14 +21,20 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # How far back charts and sums go, as in the URL.
 RANGES = {
-    "15m": timedelta(minutes=15), "1h": timedelta(hours=1), "6h": timedelta(hours=6), "24h": timedelta(hours=24),
+    "15m": timedelta(minutes=15),
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
 }
 RANGE_WORDS = {"15m": "15 minutes", "1h": "hour", "6h": "6 hours", "24h": "24 hours"}
 # Longer ranges draw only windows that do not overlap.
 SLIDES_MAX = timedelta(hours=1)
 
 FUNNEL = (
-    ("product_views", "Product views"), ("cart_adds", "Cart adds"), ("checkouts", "Checkouts"), ("orders", "Orders"),
+    ("product_views", "Product views"),
+    ("cart_adds", "Cart adds"),
+    ("checkouts", "Checkouts"),
+    ("orders", "Orders"),
 )
 
 
@@ -118,7 +124,10 @@ def tiles(windows: pd.DataFrame, seconds: pd.DataFrame, today: pd.DataFrame, at:
     recent("gross_recent", "Revenue, last 5 min", "money", lambda part: float(_sum(part["gross_minor"])))
     recent("orders_recent", "Orders, last 5 min", "count", lambda part: float(_sum(part["orders"])))
     recent(
-        "average_order", "Average order value", "money", lambda part: ratio(_sum(part["gross_minor"]), _sum(part["orders"]))
+        "average_order",
+        "Average order value",
+        "money",
+        lambda part: ratio(_sum(part["gross_minor"]), _sum(part["orders"])),
     )
     newest = current(windows, at)
     previous = None
@@ -135,7 +144,10 @@ def tiles(windows: pd.DataFrame, seconds: pd.DataFrame, today: pd.DataFrame, at:
     window("conversion", "Conversion", "share", True, lambda row: ratio(row["orders"], row["visitors"]))
     window("visitors", "Visitors now", "count", True, lambda row: float(row["visitors"]))
     window(
-        "decline_rate", "Payments declined", "share", False,
+        "decline_rate",
+        "Payments declined",
+        "share",
+        False,
         lambda row: ratio(row["payments_declined"], row["payments_declined"] + row["payments_authorized"]),
     )
     return made
@@ -170,10 +182,15 @@ def every_second(seconds: pd.DataFrame, at: datetime, number: int) -> pd.DataFra
     """A row for each of the last seconds: silence is a zero, not a gap."""
     starts = pd.date_range(end=at - SECOND, periods=number, freq="1s", unit="us")
     columns = ["events", "orders", "gross_minor", "payments_declined"]
-    return seconds.set_index("window_start")[columns].reindex(starts, fill_value=0).rename_axis("window_start").reset_index()
+    return (
+        seconds.set_index("window_start")[columns]
+        .reindex(starts, fill_value=0)
+        .rename_axis("window_start")
+        .reset_index()
+    )
 
 
 def state(watermark: datetime | None, window_end: datetime | None) -> str:
-    """"final" once the watermark has passed the window's end."""
+    """ "final" once the watermark has passed the window's end."""
     known = watermark is not None and watermark is not pd.NaT and window_end is not None
     return "final" if known and watermark >= window_end else "provisional"

@@ -40,7 +40,9 @@ class Browser:
         self.log = open(Path(self.profile, "browser.log"), "w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(
             [program, *arguments, f"--user-data-dir={self.profile}", "about:blank"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.log,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self.log,
         )
         try:
             opening = connect(self._address(), max_size=MESSAGE_BYTES_MAX, compression=None)

@@ -12,9 +12,10 @@ import streamlit as st
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 import shop  # noqa: E402
+from servers import Postgres  # noqa: E402
+
 from board.address import parse  # noqa: E402
 from board.store import Store  # noqa: E402
-from servers import Postgres  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -65,7 +65,14 @@ class Postgres:
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self.user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         self.data, self.log = self.folder / "data", self.folder / "log"
-        made = [BINARIES / "initdb", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C", "--username=postgres"]
+        made = [
+            BINARIES / "initdb",
+            "--auth=trust",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--username=postgres",
+        ]
         subprocess.run([*made, "-D", self.data], check=True, stdout=subprocess.DEVNULL, cwd=self.folder, **self.user)
         self.port = free_port()
         self.resume()
@@ -112,7 +119,16 @@ class Millrace:
 
     def __init__(self, binary: str, folder: Path, store: str | None) -> None:
         self.data_dir, self.log = folder / "data", folder / "millrace.log"
-        command = [binary, "up", "--data-dir", str(self.data_dir), "--listen", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0"]
+        command = [
+            binary,
+            "up",
+            "--data-dir",
+            str(self.data_dir),
+            "--listen",
+            "127.0.0.1:0",
+            "--kafka-listen",
+            "127.0.0.1:0",
+        ]
         command += ["--rate", "60", "--history", "45m", *(["--store", store] if store else [])]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MILLRACE_")}
         with open(self.log, "wb") as log:

@@ -28,7 +28,9 @@ FILLED_SECONDS_MAX = 90.0
 DRAWN = "[...document.querySelectorAll('.millrace-chart')].filter(c => !c.querySelector('.none').textContent && c.querySelector('.plot svg')).length"
 FIGURES = "JSON.stringify([...document.querySelectorAll('.js-plotly-plot')].map(p => p.data.map(t => [t.x, t.y, t.link?.value])))"
 TILES = "[...document.querySelectorAll('.tile b')].map(b => b.textContent).join('|')"
-FAULTS = "[...document.querySelectorAll('[data-testid=stException], [data-testid=stAlert]')].map(e => e.innerText).join('|')"
+FAULTS = (
+    "[...document.querySelectorAll('[data-testid=stException], [data-testid=stAlert]')].map(e => e.innerText).join('|')"
+)
 WATCH = """(() => {
   window.mark = 'loaded once'; window.removed = 0; window.faded = 0;
   window.nodes = [...document.querySelectorAll('.millrace-chart .plot')];
@@ -125,7 +127,9 @@ def test_numbers_move_by_themselves_and_nothing_flickers(running: Running, page:
 def test_zoom_stays_and_pause_pauses(running: Running) -> None:
     only_once(running)
     browser = opened(running, "", "?every=1s")
-    browser.run("Plotly.relayout(document.querySelectorAll('.js-plotly-plot')[0], {'yaxis.range': [0, 1234]}).then(() => 0)")
+    browser.run(
+        "Plotly.relayout(document.querySelectorAll('.js-plotly-plot')[0], {'yaxis.range': [0, 1234]}).then(() => 0)"
+    )
     browser.run(f"window.before = {FIGURES}")
     browser.wait_for(f"{FIGURES} !== window.before")
     assert browser.run("document.querySelectorAll('.js-plotly-plot')[0].layout.yaxis.range.join()") == "0,1234"

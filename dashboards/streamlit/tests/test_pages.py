@@ -29,7 +29,9 @@ def start(page: str, **query: str) -> AppTest:
 def said(test: AppTest) -> str:
     """All text of the page."""
     kinds = [test.get("html"), test.markdown, test.warning, test.code, test.caption, test.title]
-    return "\n".join(str(getattr(one, "value", None) or getattr(one.proto, "body", "")) for kind in kinds for one in kind)
+    return "\n".join(
+        str(getattr(one, "value", None) or getattr(one.proto, "body", "")) for kind in kinds for one in kind
+    )
 
 
 @pytest.fixture
@@ -41,13 +43,19 @@ def filled_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("page", "texts"), [
-    ("overview", ["€1,234.56", "Revenue, last 5 min", "8.0%", "10.0%", "all stores", "window until 12:03:00, provisional"]),
-    ("sessions", ["Sessions closed", "<b>3</b>", "33.3%", "worth €25.00"]),
-    ("fraud", ["High attacks", "card…44b2", '"payment_ids"', "payment attempts"]),
-    ("inventory", ["4 units promised too many", "Out of stock"]),
-    ("health", ["On time", "u-*******89", "Unread records"]),
-])
+@pytest.mark.parametrize(
+    ("page", "texts"),
+    [
+        (
+            "overview",
+            ["€1,234.56", "Revenue, last 5 min", "8.0%", "10.0%", "all stores", "window until 12:03:00, provisional"],
+        ),
+        ("sessions", ["Sessions closed", "<b>3</b>", "33.3%", "worth €25.00"]),
+        ("fraud", ["High attacks", "card…44b2", '"payment_ids"', "payment attempts"]),
+        ("inventory", ["4 units promised too many", "Out of stock"]),
+        ("health", ["On time", "u-*******89", "Unread records"]),
+    ],
+)
 def test_pages_show_the_numbers_of_the_store(filled_file: Path, page: str, texts: list[str]) -> None:
     test = start(page)
     assert not test.exception, test.exception
@@ -77,7 +85,9 @@ def test_search_and_filters(filled_file: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_an_empty_store_is_said_and_filled_by_itself(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_store_is_said_and_filled_by_itself(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MILLRACE_DATA_DIR", str(tmp_path))
     test = start(page)
     assert not test.exception and "Nothing is running here" in said(test) and "millrace up" in said(test)
@@ -94,10 +104,15 @@ def test_an_empty_store_is_said_and_filled_by_itself(page: str, tmp_path: Path, 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_shop_a_second_old_has_no_empty_corners(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = shop.rows()
-    shop.write_sqlite(tmp_path / "millrace.db", {
-        "vitals": everything["vitals"][:1], "store_metrics": everything["store_metrics"][:5],
-        "sink_offsets": everything["sink_offsets"], "job_progress": everything["job_progress"],
-    })
+    shop.write_sqlite(
+        tmp_path / "millrace.db",
+        {
+            "vitals": everything["vitals"][:1],
+            "store_metrics": everything["store_metrics"][:5],
+            "sink_offsets": everything["sink_offsets"],
+            "job_progress": everything["job_progress"],
+        },
+    )
     monkeypatch.setenv("MILLRACE_STORE_URL", f"sqlite://{tmp_path}/millrace.db")
     test = start(page)
     assert not test.exception and not test.warning, test.exception

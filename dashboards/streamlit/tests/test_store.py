@@ -37,7 +37,10 @@ def test_windows_by_shop(filled: Store) -> None:
         assert len(reads.seconds(filled, AT - timedelta(minutes=5), shop)) == (300 if number else 0)
     assert reads.categories(filled, HOUR)["gross_minor"].sum() == 64 * 1_000
     assert reads.stores(filled, AT - timedelta(days=2)).to_dict("records")[0] | {"orders": 5} == {
-        "store_id": "main", "currency": "EUR", "orders": 5}
+        "store_id": "main",
+        "currency": "EUR",
+        "orders": 5,
+    }
     assert sorted(reads.days(filled, AT - timedelta(days=30), None)["currency"]) == ["EUR", "SEK"]
 
 

@@ -23,21 +23,33 @@ def draw(scene: Scene) -> None:
     fresh, words = scene.fresh("fraud_signals"), f"{scene.choice.words}, all stores"
     attacks = signals.groups(rows, scene.watermark("fraud_signals"))
     by_severity = attacks["severity"].value_counts()
-    facts("fraud", [
-        (f"{text.label(name)} attacks", text.count(int(by_severity.get(name, 0))), NOTES[name]) for name in SEVERITIES
-    ])
+    facts(
+        "fraud",
+        [
+            (f"{text.label(name)} attacks", text.count(int(by_severity.get(name, 0))), NOTES[name])
+            for name in SEVERITIES
+        ],
+    )
     left, right = st.columns([3, 2])
     with left, panel("signals", "Signals over time", f"by severity, {words}", fresh):
         table = signals.over_time(rows, scene.at, scene.choice.range_name, scene.choice.length)
         figure = figures.stacked("signals", table, figures.SEVERITY_COLOURS, "Time of the last payment, UTC", "Signals")
-        chart("signals", figure if len(rows) else None, "Fraud signals over time by severity", 300, "No signal in this time")
+        chart(
+            "signals",
+            figure if len(rows) else None,
+            "Fraud signals over time by severity",
+            300,
+            "No signal in this time",
+        )
     with right, panel("rules", "Attacks by rule", words, fresh):
         by_rule = attacks["rule"].value_counts()
         figure = figures.bars(
             "rules", [text.label(name) for name in by_rule.index], [int(n) for n in by_rule], "Attacks", "var(--c4)"
         )
         chart("rules", figure if len(attacks) else None, "Attacks by rule", 300, "No attack in this time")
-    with panel("attacks", "Attacks", "one line a rule and whom it is about, newest first; choose one for its evidence", fresh):
+    with panel(
+        "attacks", "Attacks", "one line a rule and whom it is about, newest first; choose one for its evidence", fresh
+    ):
         _attacks(scene, rows, attacks)
 
 
@@ -47,7 +59,9 @@ def _attacks(scene: Scene, rows: pd.DataFrame, attacks: pd.DataFrame) -> None:
     rules = sorted(attacks["rule"].unique())
     kept = st.session_state.get("rule_wanted")
     rule = two.selectbox(
-        "Rule", ["", *sorted({*rules, *([kept] if kept else [])})], key="rule_wanted",
+        "Rule",
+        ["", *sorted({*rules, *([kept] if kept else [])})],
+        key="rule_wanted",
         format_func=lambda name: text.label(name) if name else "All rules",
     )
     search = three.text_input("Search", key="find", bind="query-params", placeholder="entity as shown, or a payment id")
@@ -67,7 +81,8 @@ def _attacks(scene: Scene, rows: pd.DataFrame, attacks: pd.DataFrame) -> None:
     ids = found["id"].tolist()
     table = found.assign(
         mark=["→" if name == chosen else "" for name in ids],
-        severity=found["severity"].map(text.label), rule=found["rule"].map(text.label),
+        severity=found["severity"].map(text.label),
+        rule=found["rule"].map(text.label),
         kind=found["entity_kind"].map(text.label),
         amount=[text.money(row.amount_minor, row.currency) for row in found.itertuples()],
     )
@@ -81,13 +96,26 @@ def _attacks(scene: Scene, rows: pd.DataFrame, attacks: pd.DataFrame) -> None:
     left, right = st.columns([3, 2])
     with left:
         st.dataframe(
-            table, key="attacks", hide_index=True, height=420, on_select=choose, selection_mode="single-row",
+            table,
+            key="attacks",
+            hide_index=True,
+            height=420,
+            on_select=choose,
+            selection_mode="single-row",
             column_order="mark severity rule entity last_seen payments declines cards amount state reason".split(),
             placeholder=text.NONE,
             column_config={
-                "mark": st.column_config.TextColumn(" ", width=28), "severity": "Severity", "rule": "Rule",
-                "entity": "About", "last_seen": time, "payments": "Payments", "declines": "Declines", "cards": "Cards",
-                "amount": "Amount", "state": "State", "reason": "Why",
+                "mark": st.column_config.TextColumn(" ", width=28),
+                "severity": "Severity",
+                "rule": "Rule",
+                "entity": "About",
+                "last_seen": time,
+                "payments": "Payments",
+                "declines": "Declines",
+                "cards": "Cards",
+                "amount": "Amount",
+                "state": "State",
+                "reason": "Why",
             },
         )
     with right:
@@ -107,7 +135,8 @@ def _evidence(rows: pd.DataFrame, chosen: pd.DataFrame) -> None:
         f"{text.clock(attack['last_seen'])} UTC, {attack['state']}"
     )
     of_it = [
-        signals.group_id(row.rule, row.entity) == attack["id"] for row in rows[["rule", "entity"]].itertuples(index=False)
+        signals.group_id(row.rule, row.entity) == attack["id"]
+        for row in rows[["rule", "entity"]].itertuples(index=False)
     ]
     evidence = [mask.row(row) for row in rows[of_it].head(EVIDENCE_ROWS_MAX).to_dict("records")]
     pretty = json.dumps(evidence, indent=2, ensure_ascii=False, default=_plain)
@@ -116,7 +145,9 @@ def _evidence(rows: pd.DataFrame, chosen: pd.DataFrame) -> None:
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, pd.Timestamp) else value.item() if hasattr(value, "item") else str(value)
+    return (
+        value.isoformat() if isinstance(value, pd.Timestamp) else value.item() if hasattr(value, "item") else str(value)
+    )
 
 
 live("Fraud", draw)

@@ -54,14 +54,17 @@ def draw(scene: Scene) -> None:
     worst, behind = jobs.worst(table["condition"]), jobs.furthest_behind(table)
     sums = table[["late", "malformed", "duplicate"]].max() if len(table) else pd.Series(dtype=float)
     lag = table["lag"].dropna().max() if len(table) else None
-    facts("health", [
-        ("Condition", jobs.CONDITIONS[worst], f"worst of {len(table)} tables"),
-        ("Furthest behind", text.length(behind), "behind the clock"),
-        ("Unread records", text.count(lag), "of the table with most"),
-        ("Late", text.count(sums.get("late")), "of the table with most"),
-        ("Malformed", text.count(sums.get("malformed")), "of the table with most"),
-        ("Duplicates", text.count(sums.get("duplicate")), "of the table with most"),
-    ])
+    facts(
+        "health",
+        [
+            ("Condition", jobs.CONDITIONS[worst], f"worst of {len(table)} tables"),
+            ("Furthest behind", text.length(behind), "behind the clock"),
+            ("Unread records", text.count(lag), "of the table with most"),
+            ("Late", text.count(sums.get("late")), "of the table with most"),
+            ("Malformed", text.count(sums.get("malformed")), "of the table with most"),
+            ("Duplicates", text.count(sums.get("duplicate")), "of the table with most"),
+        ],
+    )
     newest = scene.progress["time"].max() if len(scene.progress) else None
     with panel("jobs", "Tables", "by job", f"told {text.ago(newest, scene.now)}"):
         shown = table.assign(
@@ -70,16 +73,25 @@ def draw(scene: Scene) -> None:
             state_mib=table["state_bytes"].astype(float) / 2**20,
         )
         st.dataframe(
-            shown, key="jobs", hide_index=True, height=420, placeholder=text.NONE,
+            shown,
+            key="jobs",
+            hide_index=True,
+            height=420,
+            placeholder=text.NONE,
             column_order="condition job name lag delay pace watermark records_in late malformed duplicate state_mib "
             "written".split(),
             column_config={
-                "condition": "Condition", "job": "Job", "name": "Table",
-                "lag": st.column_config.NumberColumn("Lag, records", format="localized"), "delay": "Behind the clock",
+                "condition": "Condition",
+                "job": "Job",
+                "name": "Table",
+                "lag": st.column_config.NumberColumn("Lag, records", format="localized"),
+                "delay": "Behind the clock",
                 "pace": st.column_config.NumberColumn("Records/s", format="%.0f"),
                 "watermark": st.column_config.DatetimeColumn("Watermark, UTC", format="HH:mm:ss", timezone="UTC"),
-                "records_in": st.column_config.NumberColumn("Records read", format="localized"), "late": "Late",
-                "malformed": "Malformed", "duplicate": "Duplicates",
+                "records_in": st.column_config.NumberColumn("Records read", format="localized"),
+                "late": "Late",
+                "malformed": "Malformed",
+                "duplicate": "Duplicates",
                 "state_mib": st.column_config.NumberColumn("State, MiB", format="%.1f"),
                 "written": st.column_config.DatetimeColumn("Written, UTC", format="HH:mm:ss", timezone="UTC"),
             },
@@ -91,7 +103,15 @@ def draw(scene: Scene) -> None:
         wide = wide.reindex(columns=list(STREAMS), fill_value=0)
         figure = figures.stacked("ledger", wide, STREAMS, "Minute, UTC", "Records a minute")
         chart("ledger", figure if len(wide) else None, "Records by stream and minute", 300, "No record yet")
-    with right, panel("lag", "Lag", f"unread records by job and minute, {scene.choice.words}", f"told {text.ago(newest, scene.now)}"):
+    with (
+        right,
+        panel(
+            "lag",
+            "Lag",
+            f"unread records by job and minute, {scene.choice.words}",
+            f"told {text.ago(newest, scene.now)}",
+        ),
+    ):
         lines = _lags(recent, set(table["name"]))
         figure = figures.lines("lag", lines, "Minute, UTC", "Unread records")
         chart("lag", figure if lines else None, "Unread records by job", 300, "The first minute is not over yet")
@@ -105,22 +125,27 @@ def _dead(scene: Scene) -> None:
     left, right = st.columns([2, 3])
     with left, panel("dead", "Dead letters by cause", words, ""):
         names = [f"{text.label(row.code)} · {row.topic}" for row in written.itertuples()]
-        figure = figures.bars("dead", names[:12], [int(n) for n in written["records"][:12]], "Records", "var(--critical)")
-        chart("dead", figure if len(written) else None, "Dead letters by cause", 420, "Nothing was set aside in this time")
+        figure = figures.bars(
+            "dead", names[:12], [int(n) for n in written["records"][:12]], "Records", "var(--critical)"
+        )
+        chart(
+            "dead", figure if len(written) else None, "Dead letters by cause", 420, "Nothing was set aside in this time"
+        )
     with right, panel("letters", "Newest dead letters", words, fresh if scene.written("dead_letters") else ""):
         codes = sorted(written["code"].unique())
         kept = st.session_state.get("code")
         code = st.selectbox(
-            "Cause", ["", *sorted({*codes, *([kept] if kept else [])})], key="code",
+            "Cause",
+            ["", *sorted({*codes, *([kept] if kept else [])})],
+            key="code",
             format_func=lambda name: text.label(name) if name else "All causes",
         )
         letters = reads.dead_letters(scene.store, since, code or None)
         marked = st.session_state.get("letter_chosen")
         ids = letters["dead_letter_id"].tolist()
         shown = letters.assign(
-            mark=["→" if name == marked else "" for name in ids], source=[
-                f"{row.topic}/{row.part}/{row.place}" for row in letters.itertuples()
-            ],
+            mark=["→" if name == marked else "" for name in ids],
+            source=[f"{row.topic}/{row.part}/{row.place}" for row in letters.itertuples()],
         )
 
         def choose() -> None:
@@ -130,10 +155,23 @@ def _dead(scene: Scene) -> None:
 
         time = st.column_config.DatetimeColumn("Set aside, UTC", format="HH:mm:ss", timezone="UTC")
         st.dataframe(
-            shown, key="letters", hide_index=True, height=200, on_select=choose, selection_mode="single-row",
-            column_order="mark first_seen kind code reason source name".split(), placeholder=text.NONE,
-            column_config={"mark": st.column_config.TextColumn(" ", width=28), "first_seen": time, "kind": "Kind",
-                           "code": "Cause", "reason": "Reason", "source": "Topic/partition/offset", "name": "Late for"},
+            shown,
+            key="letters",
+            hide_index=True,
+            height=200,
+            on_select=choose,
+            selection_mode="single-row",
+            column_order="mark first_seen kind code reason source name".split(),
+            placeholder=text.NONE,
+            column_config={
+                "mark": st.column_config.TextColumn(" ", width=28),
+                "first_seen": time,
+                "kind": "Kind",
+                "code": "Cause",
+                "reason": "Reason",
+                "source": "Topic/partition/offset",
+                "name": "Late for",
+            },
         )
         chosen = letters[letters["dead_letter_id"] == marked] if marked in ids else letters.head(1)
         with st.container(key="value"):

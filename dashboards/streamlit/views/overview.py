@@ -25,7 +25,9 @@ def _tile(tile: Tile, currency: str) -> str:
         good = (tile.change >= 0) == tile.more_is_good
         sign = "▲" if tile.change >= 0 else "▼"
         colour = "up" if good else "down"
-        note = f'<span class="{colour}" style="display:inline">{sign} {abs(tile.change) * 100:.1f}%</span> vs 5 min before'
+        note = (
+            f'<span class="{colour}" style="display:inline">{sign} {abs(tile.change) * 100:.1f}%</span> vs 5 min before'
+        )
     return (
         f'<div class="tile"><span>{html.escape(tile.label)}</span><b data-tile="{tile.name}">'
         f"{html.escape(shown(tile.value))}</b><i>{note}</i>{_spark(tile.course)}</div>"
@@ -37,7 +39,9 @@ def _spark(values: list[float]) -> str:
     top = max(values, default=0)
     if len(values) < 2 or top <= 0:
         return ""
-    points = " ".join(f"{100 * at / (len(values) - 1):.1f},{24 - 22 * value / top:.1f}" for at, value in enumerate(values))
+    points = " ".join(
+        f"{100 * at / (len(values) - 1):.1f},{24 - 22 * value / top:.1f}" for at, value in enumerate(values)
+    )
     picture = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 26" preserveAspectRatio="none"><polyline fill="none" '
         f'stroke="#2f8fba" stroke-width="1.5" vector-effect="non-scaling-stroke" points="{points}"/></svg>'
@@ -64,8 +68,14 @@ def draw(scene: Scene) -> None:
         st.html(f'<div class="tiles four">{"".join(_tile(tile, money) for tile in tiles)}</div>')
 
     left, right = st.columns([2, 1])
-    with left, panel(
-        "revenue", "Revenue and orders", f"each 5-minute window, {scene.choice.words}", scene.fresh("store_metrics", until)
+    with (
+        left,
+        panel(
+            "revenue",
+            "Revenue and orders",
+            f"each 5-minute window, {scene.choice.words}",
+            scene.fresh("store_metrics", until),
+        ),
     ):
         shown = windows.drawn(metrics, at, length)
         before = metrics[metrics["window_start"].isin(shown["window_start"] - length)]
@@ -80,9 +90,21 @@ def draw(scene: Scene) -> None:
     left, middle, right = st.columns(3)
     with left, panel("funnel", "Funnel", scene.choice.words, scene.fresh("store_metrics", until)):
         steps = windows.funnel(metrics, at, length)
-        chart("funnel", figures.funnel(steps) if steps[0][1] else None, "From product views to orders", 320, "No visitors yet")
-    with middle, panel(
-        "categories", "Categories", f"revenue, {scene.choice.words}, all stores", scene.fresh("category_metrics", until)
+        chart(
+            "funnel",
+            figures.funnel(steps) if steps[0][1] else None,
+            "From product views to orders",
+            320,
+            "No visitors yet",
+        )
+    with (
+        middle,
+        panel(
+            "categories",
+            "Categories",
+            f"revenue, {scene.choice.words}, all stores",
+            scene.fresh("category_metrics", until),
+        ),
     ):
         sums = windows.by_category(reads.categories(scene.store, windows.bounds(at, length)[0]), at, length)
         top = sums[sums["gross_minor"] > 0].head(12)
@@ -91,12 +113,23 @@ def draw(scene: Scene) -> None:
             "categories", top["category"].tolist(), values, f"Revenue, {money}", hover=f"%{{x:,.2f}} {money}"
         )
         chart("categories", figure if len(top) else None, "Revenue by category", 320, "Nothing sold yet")
-    with right, panel(
-        "days", "Revenue by day", f"last {DAYS} days, UTC", scene.fresh("revenue_daily", midnight + timedelta(days=1))
+    with (
+        right,
+        panel(
+            "days",
+            "Revenue by day",
+            f"last {DAYS} days, UTC",
+            scene.fresh("revenue_daily", midnight + timedelta(days=1)),
+        ),
     ):
         by_day = days.groupby("window_start", as_index=False)[["gross_minor", "net_minor"]].sum()
-        chart("days", figures.days(by_day, money) if len(by_day) else None, "Gross and net revenue by day", 320,
-              "No day with an order yet")
+        chart(
+            "days",
+            figures.days(by_day, money) if len(by_day) else None,
+            "Gross and net revenue by day",
+            320,
+            "No day with an order yet",
+        )
 
 
 live("Overview", draw)

@@ -14,7 +14,14 @@ from board.ways import STAGES, flow, reached
 from board.windows import ratio
 
 # Lengths in seconds, and how they are called.
-LENGTHS = ((0, "one event"), (30, "to 30 s"), (60, "to 1 min"), (180, "to 3 min"), (600, "to 10 min"), (1800, "to 30 min"))
+LENGTHS = (
+    (0, "one event"),
+    (30, "to 30 s"),
+    (60, "to 1 min"),
+    (180, "to 3 min"),
+    (600, "to 10 min"),
+    (1800, "to 30 min"),
+)
 LONGER = "longer"
 CHANNEL_DAYS = 1
 PATHS_MAX = 10
@@ -34,20 +41,40 @@ def _carts(scene: Scene, sums: pd.DataFrame, shown: pd.DataFrame) -> None:
         figure = figures.bars(
             "reasons", [text.label(name) for name in sums["reason"]], sums["carts"].tolist(), "Carts", "var(--c2)"
         )
-        chart("reasons", figure if len(sums) else None, "Abandoned carts by reason", 300, "No cart left behind in this time")
-    with right, panel("carts", "Newest abandoned carts", f"of {text.count(sums['carts'].sum())} in the {scene.choice.words}", fresh):
+        chart(
+            "reasons",
+            figure if len(sums) else None,
+            "Abandoned carts by reason",
+            300,
+            "No cart left behind in this time",
+        )
+    with (
+        right,
+        panel(
+            "carts",
+            "Newest abandoned carts",
+            f"of {text.count(sums['carts'].sum())} in the {scene.choice.words}",
+            fresh,
+        ),
+    ):
         kept = [
             ", ".join(one for one in (added or []) if one not in (removed or []))
             for added, removed in zip(shown["products_added"], shown["products_removed"], strict=True)
         ]
-        table = pd.DataFrame({
-            "Left, UTC": shown["last_event_time"], "Visitor": [mask.identifier(name) for name in shown["visitor_id"]],
-            "Worth": [text.money(minor, scene.currency) for minor in shown["cart_minor"]],
-            "Reason": [text.label(name) for name in shown["reason"]], "Products": kept, "Channel": shown["channel"],
-        })
+        table = pd.DataFrame(
+            {
+                "Left, UTC": shown["last_event_time"],
+                "Visitor": [mask.identifier(name) for name in shown["visitor_id"]],
+                "Worth": [text.money(minor, scene.currency) for minor in shown["cart_minor"]],
+                "Reason": [text.label(name) for name in shown["reason"]],
+                "Products": kept,
+                "Channel": shown["channel"],
+            }
+        )
         time = st.column_config.DatetimeColumn(format="HH:mm:ss", timezone="UTC")
-        st.dataframe(table, key="carts", hide_index=True, height=300, placeholder=text.NONE,
-                     column_config={"Left, UTC": time})
+        st.dataframe(
+            table, key="carts", hide_index=True, height=300, placeholder=text.NONE, column_config={"Left, UTC": time}
+        )
 
 
 def _journey(scene: Scene, sessions: pd.DataFrame) -> None:
@@ -60,15 +87,22 @@ def _journey(scene: Scene, sessions: pd.DataFrame) -> None:
         # What was chosen is kept by its key, not its place: newer sessions move the rows down.
         keys = [f"{row.visitor_id}|{row.session_start.isoformat()}" for row in listed.itertuples()]
         marked = st.session_state.get("session_chosen")
-        table = pd.DataFrame({
-            " ": ["→" if key == marked else "" for key in keys],
-            "Last event, UTC": listed["last_event_time"],
-            "Visitor": [mask.identifier(name) for name in listed["visitor_id"]],
-            "Stage": [STAGES.get(name, name) for name in listed["stage"]],
-            "Length": [text.length(seconds) for seconds in listed["seconds"]], "Events": listed["events"],
-            "Channel": listed["channel"], "Country": listed["country"], "Device": listed["device_type"],
-            "Bought": [text.money(row.revenue_minor, row.currency) if row.orders else "" for row in listed.itertuples()],
-        })
+        table = pd.DataFrame(
+            {
+                " ": ["→" if key == marked else "" for key in keys],
+                "Last event, UTC": listed["last_event_time"],
+                "Visitor": [mask.identifier(name) for name in listed["visitor_id"]],
+                "Stage": [STAGES.get(name, name) for name in listed["stage"]],
+                "Length": [text.length(seconds) for seconds in listed["seconds"]],
+                "Events": listed["events"],
+                "Channel": listed["channel"],
+                "Country": listed["country"],
+                "Device": listed["device_type"],
+                "Bought": [
+                    text.money(row.revenue_minor, row.currency) if row.orders else "" for row in listed.itertuples()
+                ],
+            }
+        )
 
         def choose() -> None:
             rows = st.session_state["sessions"]["selection"]["rows"]
@@ -76,12 +110,21 @@ def _journey(scene: Scene, sessions: pd.DataFrame) -> None:
                 st.session_state["session_chosen"] = keys[rows[0]]
 
         with left:
-            st.dataframe(table, key="sessions", hide_index=True, height=360, on_select=choose, selection_mode="single-row",
-                         column_config={"Last event, UTC": times, " ": st.column_config.TextColumn(width=28)},
-                         placeholder=text.NONE)
+            st.dataframe(
+                table,
+                key="sessions",
+                hide_index=True,
+                height=360,
+                on_select=choose,
+                selection_mode="single-row",
+                column_config={"Last event, UTC": times, " ": st.column_config.TextColumn(width=28)},
+                placeholder=text.NONE,
+            )
         if marked is None and len(listed):
             # Until one is chosen: of the newest the one with most to see.
-            marked = keys[int((listed["orders"].clip(upper=1) * 1000 + listed["events"].clip(upper=40)).head(20).idxmax())]
+            marked = keys[
+                int((listed["orders"].clip(upper=1) * 1000 + listed["events"].clip(upper=40)).head(20).idxmax())
+            ]
         with right:
             _steps(scene, marked, times)
 
@@ -95,11 +138,17 @@ def _steps(scene: Scene, key: str | None, times: object) -> None:
         reads.journey(scene.store, visitor, pd.Timestamp(start).to_pydatetime()),
         columns=["event_time", "event_type", "path", "product_id"],
     )
-    table = pd.DataFrame({
-        "Time, UTC": pd.to_datetime(steps["event_time"], utc=True, format="ISO8601"),
-        "Event": [text.label(name) for name in steps["event_type"]], "Page": steps["path"], "Product": steps["product_id"],
-    })
-    st.dataframe(table, key="steps", hide_index=True, height=332, placeholder=text.NONE, column_config={"Time, UTC": times})
+    table = pd.DataFrame(
+        {
+            "Time, UTC": pd.to_datetime(steps["event_time"], utc=True, format="ISO8601"),
+            "Event": [text.label(name) for name in steps["event_type"]],
+            "Page": steps["path"],
+            "Product": steps["product_id"],
+        }
+    )
+    st.dataframe(
+        table, key="steps", hide_index=True, height=332, placeholder=text.NONE, column_config={"Time, UTC": times}
+    )
     st.caption(f"Visitor {mask.identifier(visitor)}, session from {text.clock(pd.Timestamp(start))} UTC")
 
 
@@ -116,24 +165,42 @@ def draw(scene: Scene) -> None:
     bounced = ratio(int((sessions["events"] <= 1).sum()), some)
     bought = ratio(int((sessions["orders"] > 0).sum()), some)
     worth = sessions.loc[sessions["currency"] == scene.currency, "revenue_minor"].sum()
-    facts("sessions", [
-        ("Sessions closed", text.count(number), words),
-        ("Median length", text.length(sessions["seconds"].median() if some else None), of),
-        ("Bounced", text.share(bounced), "one event only"),
-        ("Bought", text.share(bought), of),
-        ("Worth of a session", text.money(worth / some if some else None, scene.currency), of),
-        ("Abandoned carts", text.count(reasons["carts"].sum()), f"worth {text.money(int(reasons['cart_minor'].sum()), scene.currency)}"),
-    ])
+    facts(
+        "sessions",
+        [
+            ("Sessions closed", text.count(number), words),
+            ("Median length", text.length(sessions["seconds"].median() if some else None), of),
+            ("Bounced", text.share(bounced), "one event only"),
+            ("Bought", text.share(bought), of),
+            ("Worth of a session", text.money(worth / some if some else None, scene.currency), of),
+            (
+                "Abandoned carts",
+                text.count(reasons["carts"].sum()),
+                f"worth {text.money(int(reasons['cart_minor'].sum()), scene.currency)}",
+            ),
+        ],
+    )
     fresh = scene.fresh("sessions", None)
     with panel("flow", "Ways through the shop", f"source → landing page → furthest stage → end, {of}", fresh):
-        chart("flow", figures.sankey(flow(sessions)) if some else None, "Ways of sessions from source to end", 420,
-              "No session closed in this time: one is closed by 30 minutes of silence", width_min=640)
+        chart(
+            "flow",
+            figures.sankey(flow(sessions)) if some else None,
+            "Ways of sessions from source to end",
+            420,
+            "No session closed in this time: one is closed by 30 minutes of silence",
+            width_min=640,
+        )
     left, right = st.columns(2)
-    with left, panel(
-        "reached", "How far sessions came", "by channel, last 24 hours, all stores", scene.fresh("session_funnel")
+    with (
+        left,
+        panel(
+            "reached", "How far sessions came", "by channel, last 24 hours, all stores", scene.fresh("session_funnel")
+        ),
     ):
         table = reached(reads.channels(scene.store, scene.at - timedelta(days=CHANNEL_DAYS)))
-        chart("reached", figures.reached(table) if len(table) else None, "Part of sessions that reached each stage", 320)
+        chart(
+            "reached", figures.reached(table) if len(table) else None, "Part of sessions that reached each stage", 320
+        )
     with right, panel("lengths", "Length", f"from first to last event, {of}", fresh):
         names, numbers = _lengths(sessions["seconds"])
         figure = figures.histogram("lengths", names, numbers, "Length of a session", "Sessions")
