@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pandas as pd
@@ -24,8 +25,8 @@ def group_id(rule: str, entity: str) -> str:
     return hashlib.sha256(f"{rule}\x1f{entity}".encode()).hexdigest()[:12]
 
 
-def groups(signals: pd.DataFrame, watermark: datetime | None) -> pd.DataFrame:
-    """One row an attack (a rule about an entity), newest first."""
+def groups(signals: pd.DataFrame, watermark_of: Callable[[str], datetime | None]) -> pd.DataFrame:
+    """One row an attack (a rule about an entity), newest first. The watermark is that of the rule's own table."""
     made = []
     for (rule, entity), rows in signals.groupby(["rule", "entity"], sort=False):
         newest = rows.loc[rows["last_seen"].idxmax()]
@@ -46,7 +47,7 @@ def groups(signals: pd.DataFrame, watermark: datetime | None) -> pd.DataFrame:
             "first_seen": rows["first_seen"].min(),
             "last_seen": rows["last_seen"].max(),
             "windows": len(rows),
-            "state": state(watermark, rows["window_end"].max()),
+            "state": state(watermark_of(f"fraud_{rule}"), rows["window_end"].max()),
         }
         made.append(attack | {"reason": reason(attack)})
     columns = (

@@ -212,7 +212,7 @@ def test_one_attack_is_one_line() -> None:
         }
 
     rows = pd.DataFrame([row(0, 5, "medium"), row(5, 8, "medium"), row(10, 12, "high")])
-    [attack] = signals.groups(rows, AT).to_dict("records")
+    [attack] = signals.groups(rows, {"fraud_velocity": AT}.get).to_dict("records")
     assert (attack["severity"], attack["entity"], attack["windows"], attack["state"]) == (
         "high",
         "card…44b2",
@@ -221,7 +221,7 @@ def test_one_attack_is_one_line() -> None:
     )
     # The window in between overlaps both: it is not added to them.
     assert (attack["payments"], attack["amount_minor"]) == (20, 1_700)
-    assert signals.groups(rows.head(0), None).empty
+    assert signals.groups(rows.head(0), {}.get).empty
     day = rows["last_seen"].max().to_pydatetime() + timedelta(minutes=1)
     assert signals.over_time(rows, day, "1h", timedelta(hours=1)).sum().to_dict() == {
         "critical": 0,

@@ -21,7 +21,7 @@ def draw(scene: Scene) -> None:
     """The page."""
     rows = reads.signals(scene.store, scene.at - scene.choice.length)
     fresh, words = scene.fresh("fraud_signals"), f"{scene.choice.words}, all stores"
-    attacks = signals.groups(rows, scene.watermark("fraud_signals"))
+    attacks = signals.groups(rows, scene.watermark)
     by_severity = attacks["severity"].value_counts()
     facts(
         "fraud",
