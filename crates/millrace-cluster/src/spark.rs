@@ -69,27 +69,24 @@ impl SparkPaths {
         self.home.join("bin/spark-submit")
     }
 
-    /// The environment of every Spark process.
-    pub fn environment(&self) -> Vec<(String, String)> {
-        let recovery = self.recovery();
-        [
+    /// The environment of a Spark process; a daemon is a master or a worker. The Connect server must not have a daemon's
+    /// memory: Spark would take it for the driver's, whatever `--driver-memory` says.
+    pub fn environment(&self, daemon: bool) -> Vec<(String, String)> {
+        let recovery = self.recovery().display().to_string();
+        let mut all = vec![
             ("SPARK_HOME", self.home.display().to_string()),
             ("SPARK_CONF_DIR", self.conf().display().to_string()),
             ("SPARK_LOCAL_IP", "127.0.0.1".into()),
             ("SPARK_LOCAL_HOSTNAME", "127.0.0.1".into()),
             ("SPARK_LOCAL_DIRS", self.dir.join("local").display().to_string()),
-            ("SPARK_DAEMON_MEMORY", format!("{DAEMON_MEMORY_MIB}m")),
-            ("SPARK_DAEMON_JAVA_OPTS", "-XX:+UseSerialGC".into()),
-            (
-                "SPARK_MASTER_OPTS",
-                format!(
-                    "-Dspark.deploy.recoveryMode=FILESYSTEM -Dspark.deploy.recoveryDirectory={}",
-                    recovery.display()
-                ),
-            ),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        ];
+        if daemon {
+            let keep = format!("-Dspark.deploy.recoveryMode=FILESYSTEM -Dspark.deploy.recoveryDirectory={recovery}");
+            all.push(("SPARK_DAEMON_MEMORY", format!("{DAEMON_MEMORY_MIB}m")));
+            all.push(("SPARK_DAEMON_JAVA_OPTS", "-XX:+UseSerialGC".into()));
+            all.push(("SPARK_MASTER_OPTS", keep));
+        }
+        all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -205,6 +202,13 @@ mod tests {
     fn a_local_connect_server_has_no_executors() {
         let args = connect_args(&paths(), &[], 1, 2, Tasks::Own { cores: 3 }).join(" ");
         assert!(args.contains("--master local[3]") && !args.contains("--executor-memory"), "{args}");
+    }
+
+    #[test]
+    fn only_daemons_have_a_daemons_memory() {
+        let names = |daemon| paths().environment(daemon).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert!(names(true).contains(&"SPARK_DAEMON_MEMORY".to_owned()));
+        assert!(!names(false).contains(&"SPARK_DAEMON_MEMORY".to_owned()));
     }
 
     #[test]

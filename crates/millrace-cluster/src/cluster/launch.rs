@@ -38,6 +38,12 @@ impl Cluster {
             let folder = dir.join(folder);
             fs::create_dir_all(&folder).map_err(Error::io("make", &folder))?;
         }
+        // Everything that is fetched, before anything runs.
+        if names.iter().any(|name| name.starts_with("spark-")) {
+            let mut fetching = |what: &str| tell(Step::Fetching { what: what.to_owned() });
+            packages::spark_jars(&mut fetching)?;
+            packages::spark_home(&mut fetching)?;
+        }
         self.prepare_kafka(tell)?;
         self.prepare_spark(names)?;
         self.file.write()?;
@@ -49,12 +55,12 @@ impl Cluster {
         }
         if let Some(at) = started.iter().position(|node| node.name == "spark-master").filter(|_| !late.is_empty()) {
             let master = started.remove(at);
-            self.wait_for(&master, tell)?;
+            self.wait_for(vec![master], tell)?;
         }
         for name in late {
             started.push(self.launch(name, tell)?);
         }
-        started.iter().try_for_each(|node| self.wait_for(node, tell))
+        self.wait_for(started, tell)
     }
 
     pub(super) fn spark_dir(&self) -> PathBuf {
@@ -80,27 +86,55 @@ impl Cluster {
         Ok(Started { name: name.to_owned(), at: Instant::now(), log_from })
     }
 
-    fn wait_for(&self, started: &Started, tell: &mut dyn FnMut(Step)) -> Result<(), Error> {
-        let Started { name, at, log_from } = started;
-        let Some(node) = self.file.node(name) else { return Ok(()) };
-        let (node_name, port) = (name.clone(), node.ready_port());
-        tell(Step::Waiting { node: node_name.clone(), port });
-        let mut ended = false;
-        let ready = process::until(READY_LIMIT, || {
-            ended = !node.is_alive();
-            ended || is_ready(node, *log_from)
+    /// Waits for all of them at once: each is told of when it is ready.
+    fn wait_for(&self, mut started: Vec<Started>, tell: &mut dyn FnMut(Step)) -> Result<(), Error> {
+        let port = |name: &str| self.file.node(name).map_or(0, NodeRecord::ready_port);
+        for Started { name, .. } in &started {
+            tell(Step::Waiting { node: name.clone(), port: port(name) });
+        }
+        let mut result = Ok(());
+        let all_ready = process::until(READY_LIMIT, || {
+            let mut waiting = Vec::new();
+            for node in started.drain(..) {
+                match self.look_at(&node) {
+                    Ok(true) => {
+                        tell(Step::Ready { port: port(&node.name), took: node.at.elapsed(), node: node.name });
+                    }
+                    Ok(false) => waiting.push(node),
+                    Err(why) => result = Err(why),
+                }
+            }
+            started = waiting;
+            started.is_empty() || result.is_err()
         });
-        if ended || !ready {
-            let what =
-                if ended { "has ended".into() } else { format!("is not ready after {} s", READY_LIMIT.as_secs()) };
-            let tail = log_tail(&node.log, *log_from);
-            return Err(Error::NotReady { node: node_name, what, log: node.log.clone(), tail });
+        result?;
+        match started.first() {
+            Some(node) if !all_ready => {
+                Err(self.not_ready(node, format!("is not ready after {} s", READY_LIMIT.as_secs())))
+            }
+            _ => Ok(()),
         }
-        if name == "postgres" {
-            postgres::create_database(&postgres::binaries()?, port)?;
+    }
+
+    /// Whether it is ready.
+    fn look_at(&self, started: &Started) -> Result<bool, Error> {
+        let Some(node) = self.file.node(&started.name) else { return Ok(true) };
+        if !node.is_alive() {
+            return Err(self.not_ready(started, "has ended".into()));
         }
-        tell(Step::Ready { node: node_name, port, took: at.elapsed() });
-        Ok(())
+        if !is_ready(node, started.log_from) {
+            return Ok(false);
+        }
+        if node.name == "postgres" {
+            postgres::create_database(&postgres::binaries()?, node.ready_port())?;
+        }
+        Ok(true)
+    }
+
+    fn not_ready(&self, started: &Started, what: String) -> Error {
+        let log = self.file.node(&started.name).map(|node| node.log.clone()).unwrap_or_default();
+        let tail = log_tail(&log, started.log_from);
+        Error::NotReady { node: started.name.clone(), what, log, tail }
     }
 
     fn kafka_ports(&self) -> Vec<KafkaPorts> {
@@ -196,7 +230,7 @@ impl Cluster {
                 (paths.spark_submit(), spark::connect_args(&paths, &jars, port("connect"), port("web"), tasks))
             }
         };
-        let (environment, dir) = (paths.environment(), self.spark_dir());
+        let (environment, dir) = (paths.environment(node.name != "spark-connect"), self.spark_dir());
         Ok(Launch { program, args, environment, dir, log: node.log.clone(), owner: None })
     }
 
