@@ -78,8 +78,11 @@ pub enum SparkMode {
     },
 }
 
+/// A node's name and its ports on 127.0.0.1 by what they are for.
+pub type NodePorts = (String, BTreeMap<String, u16>);
+
 /// The nodes with the fixed port of each of their ports, in the order in which they are started.
-pub fn fixed_ports(settings: &ClusterSettings) -> Vec<(String, BTreeMap<String, u16>)> {
+pub fn fixed_ports(settings: &ClusterSettings) -> Vec<NodePorts> {
     let mut nodes = Vec::new();
     let mut node = |name: &str, ports: &[(&str, u16)]| {
         nodes.push((name.to_owned(), ports.iter().map(|(what, port)| ((*what).to_owned(), *port)).collect()));
@@ -104,7 +107,7 @@ pub fn fixed_ports(settings: &ClusterSettings) -> Vec<(String, BTreeMap<String, 
 ///
 /// # Errors
 /// The settings make no sense, or no port is free.
-pub fn planned_ports(settings: &ClusterSettings) -> Result<Vec<(String, BTreeMap<String, u16>)>, Error> {
+pub fn planned_ports(settings: &ClusterSettings) -> Result<Vec<NodePorts>, Error> {
     if !(1..=KAFKA_NODES_MAX).contains(&settings.kafka_nodes) {
         let asked = settings.kafka_nodes;
         return Err(Error::Conflict(format!("{asked} Kafka nodes: it must be 1 to {KAFKA_NODES_MAX}")));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::process::ProcessId;
+use crate::settings::NodePorts;
 use crate::{ClusterSettings, Error};
 
 /// Name of the file in the cluster's folder.
@@ -44,11 +45,7 @@ pub struct NodeRecord {
 
 impl ClusterFile {
     /// A cluster of which nothing runs yet.
-    pub fn new(
-        settings: ClusterSettings,
-        kafka_cluster_id: String,
-        ports: Vec<(String, BTreeMap<String, u16>)>,
-    ) -> Self {
+    pub fn new(settings: ClusterSettings, kafka_cluster_id: String, ports: Vec<NodePorts>) -> Self {
         let logs = settings.dir.join("logs");
         let nodes = ports.into_iter().map(|(name, ports)| {
             let (log, urls) = (logs.join(format!("{name}.log")), urls(&name, &ports));

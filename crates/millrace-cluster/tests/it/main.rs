@@ -137,8 +137,9 @@ fn a_cluster_starts_survives_kills_keeps_its_data_and_goes() {
     assert_eq!(name, "spark-executor-0");
     cluster.kill(&name).unwrap();
     eventually("another executor", || cluster.executors().iter().any(|(_, other)| *other != process));
-    for (_, page) in cluster.pages() {
-        assert!(get(&page, "/").contains("<html"), "{page}");
+    for (node, page) in cluster.pages() {
+        let path = if node == "spark-connect" { "/StreamingQuery/" } else { "/" };
+        assert!(get(&page, path).contains("<html"), "{page}");
     }
     report("another executor", begun, &cluster);
 
