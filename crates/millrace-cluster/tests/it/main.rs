@@ -27,14 +27,18 @@ fn produce(cluster: &Cluster, lines: &[&str]) {
     let servers = cluster.bootstrap_servers();
     let args = ["--bootstrap-server", &servers, "--topic", TOPIC, "--command-property", "acks=all"];
     let patient = ["--command-property", "delivery.timeout.ms=120000", "--message-send-max-retries", "1000"];
-    cluster.tool(kafka::CONSOLE_PRODUCER, &[&args[..], &patient].concat(), &(lines.join("\n") + "\n")).unwrap();
+    cluster
+        .tool(kafka::CONSOLE_PRODUCER, &[&args[..], &patient].concat(), &(lines.join("\n") + "\n"))
+        .expect("the tool ends well");
 }
 
 /// The values of all records, sorted.
 fn consume(cluster: &Cluster, records: usize) -> Vec<String> {
     let (servers, records) = (cluster.bootstrap_servers(), records.to_string());
     let args = ["--bootstrap-server", &servers, "--topic", TOPIC, "--from-beginning", "--max-messages", &records];
-    let said = cluster.tool(kafka::CONSOLE_CONSUMER, &[&args[..], &["--timeout-ms", "90000"]].concat(), "").unwrap();
+    let said = cluster
+        .tool(kafka::CONSOLE_CONSUMER, &[&args[..], &["--timeout-ms", "90000"]].concat(), "")
+        .expect("the tool ends well");
     let mut values: Vec<String> = said.lines().map(str::to_owned).collect();
     values.sort();
     values
@@ -42,7 +46,9 @@ fn consume(cluster: &Cluster, records: usize) -> Vec<String> {
 
 fn topics(cluster: &Cluster, args: &[&str]) -> String {
     let servers = cluster.bootstrap_servers();
-    cluster.tool(kafka::TOPICS, &[&["--bootstrap-server", &servers][..], args].concat(), "").unwrap()
+    cluster
+        .tool(kafka::TOPICS, &[&["--bootstrap-server", &servers][..], args].concat(), "")
+        .expect("the tool ends well")
 }
 
 /// In-sync copies of each partition.
@@ -55,28 +61,28 @@ fn in_sync(cluster: &Cluster) -> Vec<usize> {
 /// The body that a server answers a GET with.
 fn get(url: &str, path: &str) -> String {
     let host = url.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(host).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut stream = TcpStream::connect(host).expect("the page answers");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit can be set");
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").expect("the page reads");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    stream.read_to_string(&mut answer).expect("an answer in time");
     assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{answer}");
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_owned()
 }
 
 /// Workers that the master takes for alive.
 fn workers_alive(cluster: &Cluster) -> usize {
-    let master = &cluster.file().node("spark-master").unwrap().urls["web"];
-    let state: serde_json::Value = serde_json::from_str(&get(master, "/json/")).unwrap();
-    let workers = state["workers"].as_array().unwrap();
+    let master = &cluster.file().node("spark-master").expect("there is a master").urls["web"];
+    let state: serde_json::Value = serde_json::from_str(&get(master, "/json/")).expect("JSON");
+    let workers = state["workers"].as_array().expect("a list of workers");
     workers.iter().filter(|worker| worker["state"] == "ALIVE").count()
 }
 
 fn sql(cluster: &Cluster, text: &str) -> String {
     let mut psql = Command::new("psql");
     psql.args(["--no-psqlrc", "--tuples-only", "--no-align", "--quiet", "-c", text])
-        .arg(cluster.postgres_url().unwrap());
-    let output = psql.output().unwrap();
+        .arg(cluster.postgres_url().expect("there is PostgreSQL"));
+    let output = psql.output().expect("psql is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
@@ -137,8 +143,12 @@ fn a_cluster_starts_survives_kills_keeps_its_data_and_goes() {
     assert_eq!(name, "spark-executor-0");
     cluster.kill(&name).unwrap();
     eventually("another executor", || cluster.executors().iter().any(|(_, other)| *other != process));
+    cluster.kill("spark-master").unwrap();
+    cluster.start("spark-master", &mut tell).unwrap();
+    eventually("the worker is with the new master", || workers_alive(&cluster) == 1);
     for (node, page) in cluster.pages() {
-        let path = if node == "spark-connect" { "/StreamingQuery/" } else { "/" };
+        // The first page of the queries sends on to this one.
+        let path = if node == "spark-connect" { "/jobs/" } else { "/" };
         assert!(get(&page, path).contains("<html"), "{page}");
     }
     report("another executor", begun, &cluster);
@@ -181,10 +191,15 @@ fn large_record(cluster: &Cluster) {
     let servers = format!("bootstrap.servers={}", cluster.bootstrap_servers());
     let args = ["--topic", TOPIC, "--num-records", "1", "--throughput", "-1", "--record-size", LARGE_RECORD_BYTES];
     let properties = ["--command-property", &servers, "max.request.size=17825792", "acks=all"];
-    let said = cluster.tool(kafka::PRODUCER_PERF, &[&args[..], &properties].concat(), "").unwrap();
+    let said = cluster.tool(kafka::PRODUCER_PERF, &[&args[..], &properties].concat(), "").expect("the tool ends well");
     assert!(said.starts_with("1 records sent"), "{said}");
     let (servers, args) = (cluster.bootstrap_servers(), ["--topic", TOPIC, "--time", "-1"]);
-    let said = cluster.tool(kafka::GET_OFFSETS, &[&["--bootstrap-server", &servers][..], &args].concat(), "").unwrap();
-    let records: u32 = said.lines().map(|line| line.rsplit(':').next().unwrap().parse::<u32>().unwrap()).sum();
+    let said = cluster
+        .tool(kafka::GET_OFFSETS, &[&["--bootstrap-server", &servers][..], &args].concat(), "")
+        .expect("the tool ends well");
+    let records: u32 = said
+        .lines()
+        .map(|line| line.rsplit(':').next().and_then(|count| count.parse::<u32>().ok()).expect("a count"))
+        .sum();
     assert_eq!(records, 7, "{said}");
 }
