@@ -17,7 +17,7 @@ use crate::Error;
 /// How often something that is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Longest wait for a connection to a port of this machine.
-const CONNECT_LIMIT: Duration = Duration::from_millis(500);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Longest wait for a process to be gone after SIGKILL.
 const KILL_LIMIT: Duration = Duration::from_secs(20);
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use millrace_cluster::process::{ProcessId, port_is_open};
-use millrace_cluster::{Cluster, ClusterGuard, ClusterSettings, Ports, kafka};
+use millrace_cluster::{Cluster, ClusterGuard, ClusterSettings, NodeStatus, Ports, kafka};
 
 const TOPIC: &str = "clicks";
 /// A record of 16 MiB less what the tool adds to it.
@@ -114,7 +114,12 @@ fn a_cluster_starts_survives_kills_keeps_its_data_and_goes() {
     let mut cluster = ClusterGuard::up(&settings, &mut tell).unwrap();
     report("all up", begun, &cluster);
     assert_eq!(stopped(&cluster), Vec::<String>::new());
-    assert!(cluster.status().iter().all(|node| node.port.is_none() || node.port_open));
+    let closed = |node: &NodeStatus| node.port.is_some() && !node.port_open;
+    eventually("all ports open", || {
+        let status = cluster.status();
+        status.iter().filter(|node| closed(node)).for_each(|node| println!("closed: {node:?}"));
+        !status.iter().any(closed)
+    });
     assert!(cluster.status().iter().all(|node| node.memory_kib > 1024), "{:?}", cluster.status());
     let text = std::fs::read_to_string(settings.dir.join("cluster.json")).unwrap();
     assert!(text.contains("\"spark-connect\"") && text.contains("\"started_ticks\""), "{text}");
