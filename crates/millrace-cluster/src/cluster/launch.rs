@@ -252,7 +252,7 @@ impl Cluster {
     }
 }
 
-/// Its port takes connections and, for Kafka, which opens its port early, its log says that it is up.
+/// All its ports take connections (a Spark master's page comes after its port) and, for Kafka, which opens its port early, its log says that it is up.
 fn is_ready(node: &NodeRecord, log_from: u64) -> bool {
     if node.name.starts_with("kafka-") && !log_since(&node.log, log_from).contains(kafka::READY) {
         return false;
@@ -260,7 +260,7 @@ fn is_ready(node: &NodeRecord, log_from: u64) -> bool {
     if node.name == "postgres" && !log_since(&node.log, log_from).contains("ready to accept connections") {
         return false;
     }
-    port_is_open(node.ready_port())
+    node.ports.values().all(|port| port_is_open(*port))
 }
 
 /// The log from this byte on.
