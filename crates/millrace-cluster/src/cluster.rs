@@ -25,6 +25,8 @@ use crate::{ClusterSettings, Error, packages, spark};
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// The same for a Kafka node without a majority: it would wait for a controller that cannot come.
 const STOP_LIMIT_WITHOUT_QUORUM: Duration = Duration::from_secs(3);
+/// How long a port may stay taken by what was just killed.
+const PORT_LIMIT: Duration = Duration::from_secs(5);
 /// What executors are called, before their number.
 const EXECUTOR: &str = "spark-executor-";
 
@@ -308,7 +310,8 @@ impl Cluster {
     fn check_ports(&self, name: &str) -> Result<(), Error> {
         let ports = self.file.node(name).into_iter().flat_map(|node| node.ports.values());
         for port in ports {
-            if TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_err() {
+            // The threads of a killed process end one by one; its ports are free when the last has.
+            if !process::until(PORT_LIMIT, || TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok()) {
                 return Err(Error::PortTaken { node: name.to_owned(), port: *port });
             }
         }

@@ -252,7 +252,8 @@ impl Cluster {
     }
 }
 
-/// All its ports take connections (a Spark master's page comes after its port) and, for Kafka, which opens its port early, its log says that it is up.
+/// All its ports take connections (a Spark master's page comes after its port) and its log says so where a port is open
+/// before the node is ready: Kafka, PostgreSQL.
 fn is_ready(node: &NodeRecord, log_from: u64) -> bool {
     if node.name.starts_with("kafka-") && !log_since(&node.log, log_from).contains(kafka::READY) {
         return false;
