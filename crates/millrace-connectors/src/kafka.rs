@@ -2,10 +2,12 @@
 //!
 //! Reading order: `settings` (how a client is configured) → `error` (the one place that turns Kafka's codes into
 //! instructions) → `topics` (made from contracts) → `cluster` (what partitions hold, what groups committed) → `reader`
-//! (assigned partitions, read without a group's rebalances) → `tail` (records for the page) → `producer` (fast, bounded) → `lag` (how far behind a group is).
+//! (assigned partitions, read without a group's rebalances) → `member` (which partitions are this process's share) → `tail`
+//! (records for the page) → `producer` (fast, bounded) → `lag` (how far behind a group is).
 
 pub mod cluster;
 pub mod lag;
+pub mod member;
 pub mod producer;
 pub mod reader;
 pub mod settings;

@@ -83,7 +83,12 @@ impl Cluster {
             .consumer(group)
             .create_with_context(Context::default())
             .map_err(|e| KafkaError::of(format_args!("make consumer `{group}`"), &e))?;
-        Ok(Cluster { consumer: Arc::new(consumer) })
+        Ok(Cluster::of(Arc::new(consumer)))
+    }
+
+    /// Asks with this client.
+    pub(super) fn of(consumer: Arc<BaseConsumer<Context>>) -> Self {
+        Cluster { consumer }
     }
 
     /// The partitions of these topics.
@@ -129,6 +134,9 @@ impl Cluster {
     /// # Errors
     /// `Unavailable`: the cluster is away, or a partition has no leader now.
     pub async fn extents(&self, places: &[Place]) -> Result<HashMap<Place, Extent>, KafkaError> {
+        if places.is_empty() {
+            return Ok(HashMap::new());
+        }
         let places = places.to_vec();
         self.blocking(move |consumer| {
             let lows = offsets(consumer, &places, Offset::Beginning)?;

@@ -3,15 +3,17 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError as NativeError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::statistics::Statistics;
+use tokio::sync::watch;
 
-use super::KafkaError;
+use super::{KafkaError, Place};
 
 /// The broker of this process is about to end.
 static BROKER_ENDS: AtomicBool = AtomicBool::new(false);
@@ -30,9 +32,16 @@ pub struct Context(Arc<Deliveries>);
 struct Deliveries {
     failed: AtomicU64,
     first_error: Mutex<Option<KafkaError>>,
+    /// Who is told which partitions a group has given.
+    share: Option<watch::Sender<Option<Vec<Place>>>>,
 }
 
 impl Context {
+    /// Tells which partitions a group has given; they are paused.
+    pub(super) fn telling(share: watch::Sender<Option<Vec<Place>>>) -> Self {
+        Context(Arc::new(Deliveries { share: Some(share), ..Deliveries::default() }))
+    }
+
     /// Records that the producer could not deliver, so far.
     pub fn deliveries_failed(&self) -> u64 {
         self.0.failed.load(Ordering::Relaxed)
@@ -77,7 +86,29 @@ impl ClientContext for Context {
     }
 }
 
-impl ConsumerContext for Context {}
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, _: &Rebalance<'_>) {
+        // Whatever comes: from now on the share is not what it was.
+        if let Some(share) = &self.0.share {
+            share.send_replace(None);
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let (Some(share), Rebalance::Assign(given)) = (&self.0.share, rebalance) else { return };
+        if let Err(error) = consumer.pause(given) {
+            tracing::debug!(target: "kafka", %error, "partitions not paused");
+        }
+        let mut places = places(given);
+        places.sort();
+        tracing::info!(partitions = places.len(), "the group has given a share");
+        share.send_replace(Some(places));
+    }
+}
+
+fn places(list: &TopicPartitionList) -> Vec<Place> {
+    list.elements().iter().map(|element| Place::new(element.topic(), element.partition())).collect()
+}
 
 impl ProducerContext<NoCustomPartitioner> for Context {
     type DeliveryOpaque = ();

@@ -21,6 +21,7 @@ type Asked<T> = Option<JoinHandle<Result<T, KafkaError>>>;
 /// The watch over a sink's partitions.
 pub(crate) struct Watch {
     cluster: Cluster,
+    /// Topics whose new partitions are looked for.
     topics: Vec<Arc<str>>,
     places: Vec<Place>,
     stats: SinkStats,
@@ -74,7 +75,7 @@ impl Watch {
             tracing::info!(partitions = found.len(), "the topics have other partitions now");
             return true;
         }
-        if self.found.is_none() && self.found_due.passed() {
+        if !self.topics.is_empty() && self.found.is_none() && self.found_due.passed() {
             let (cluster, topics) = (self.cluster.clone(), self.topics.clone());
             self.found = Some(tokio::spawn(async move { cluster.places(&topics).await }));
         }

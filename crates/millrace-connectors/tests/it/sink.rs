@@ -223,6 +223,46 @@ async fn of_two_sinks_one_is_fenced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_sinks_share_the_partitions_and_one_is_cut_off() {
+    let bench = Bench::new("shared").await;
+    let store = Store::open(&bench.url()).await.expect("a store");
+    let (switch, _) = shutdown();
+    let start = || {
+        let stats = SinkStats::default();
+        let settings = StoreSinkSettings { shared: true, ..bench.settings() };
+        let run = store_sink::run(settings, bench.tables.clone(), store.clone(), stats.clone(), switch.subscribe());
+        (tokio::spawn(run), stats)
+    };
+    let ((first, first_stats), (second, second_stats)) = (start(), start());
+    let mut produced = 0;
+    eventually("both of them write", async || {
+        produce(&bench.broker.settings, &bench.tables, produced..produced + 200).await;
+        produced += 200;
+        first_stats.snapshot().rows_written > 0 && second_stats.snapshot().rows_written > 0
+    })
+    .await;
+    // While it writes, without a word to anyone.
+    produce(&bench.broker.settings, &bench.tables, produced..produced + 1_000).await;
+    first.abort();
+    produced += 1_000;
+    produce(&bench.broker.settings, &bench.tables, produced..produced + 300).await;
+    produced += 300;
+    eventually("the other has everything", async || {
+        let count = format!("SELECT count(*) AS n FROM {}", bench.tables[1].name);
+        let oldest = format!("SELECT min(orders) AS oldest FROM {}", bench.tables[0].name);
+        let (count, oldest) = (one(&store, &count).await, one(&store, &oldest).await);
+        count["n"] == json!(produced) && oldest["oldest"] == json!(produced - 50)
+    })
+    .await;
+    let lag = async || second_stats.snapshot().lag_records;
+    eventually("the lag is known to be nothing", async || lag().await == Some(0)).await;
+    switch.ask(Ending::Drain);
+    tokio::time::timeout(PATIENCE, second).await.expect("in time").expect("a task").expect("drained");
+    store.close().await;
+    check(&bench.url(), &bench.tables, i64::from(produced)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_the_database_refuses_is_found_among_good_ones() {
     let bench = Bench::new("refused").await;
     // A check the contract knows nothing of, as an operator might add it.

@@ -8,11 +8,13 @@ use millrace_model::time::DAY_MICROS;
 use millrace_model::{Contract, Timestamp};
 use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
+use tokio::sync::watch;
 
 use super::history::{self, HISTORY};
 use super::letters::Letters;
 use super::row::{Misfit, row};
 use super::settings::{BatchLimits, Gathered, HISTORY_DAYS, PUBLISH_MS_MAX, STORE_GROUP, SWEEP_MS, StoreSinkSettings};
+use crate::kafka::member::Member;
 use crate::kafka::reader::{Reader, is_out_of_range};
 use crate::kafka::{Cluster, Extent, Place};
 use crate::retry::now;
@@ -45,17 +47,21 @@ pub(super) struct Session<'a> {
     reader: Reader,
     cluster: Cluster,
     watch: Watch,
+    share: Option<watch::Receiver<Option<Vec<Place>>>>,
     sweep_due: Due,
 }
 
 impl<'a> Session<'a> {
-    /// Finds where to go on and begins to read there.
+    /// Finds where to go on and begins to read there. With a member it reads the member's share, when the group has given
+    /// one; `None`: it was asked to stop before.
     pub(super) async fn open(
         settings: &'a StoreSinkSettings,
         contracts: &[Contract],
         store: &'a Store,
         stats: &'a SinkStats,
-    ) -> Result<Self, SinkError> {
+        member: Option<&Member>,
+        shutdown: &mut Shutdown,
+    ) -> Result<Option<Self>, SinkError> {
         let mut tables = HashMap::new();
         for contract in contracts {
             tables.insert(Arc::from(contract.name.as_str()), Arc::new(Table::of(contract)?));
@@ -63,12 +69,29 @@ impl<'a> Session<'a> {
         let mut topics: Vec<Arc<str>> = tables.keys().cloned().collect();
         topics.sort();
         let mut reader = Reader::new(&settings.client, STORE_GROUP)?;
-        let cluster = Cluster::new(&settings.client, STORE_GROUP)?;
-        let places = cluster.places(&topics).await?;
+        let (cluster, places, share) = match member {
+            None => {
+                let cluster = Cluster::new(&settings.client, STORE_GROUP)?;
+                let places = cluster.places(&topics).await?;
+                (cluster, places, None)
+            }
+            Some(member) => {
+                let mut share = member.share();
+                let places = tokio::select! {
+                    given = share.wait_for(Option::is_some) => given.ok().and_then(|given| given.clone()),
+                    () = shutdown.at_least(Ending::Stop) => None,
+                };
+                let Some(places) = places else { return Ok(None) };
+                (member.cluster(), places, Some(share))
+            }
+        };
         let extents = cluster.extents(&places).await?;
         let mut stored: HashMap<Place, Option<i64>> = places.iter().map(|place| (place.clone(), None)).collect();
         for (topic, partition, next) in store.offsets(STORE_GROUP).await? {
-            stored.insert(Place::new(topic, partition), Some(next));
+            // Offsets of partitions another sink has now are its own affair.
+            if let Some(known) = stored.get_mut(&Place::new(topic, partition)) {
+                *known = Some(next);
+            }
         }
         let mut starts = HashMap::new();
         for place in &places {
@@ -80,10 +103,25 @@ impl<'a> Session<'a> {
             starts.insert(place.clone(), start(place, next, extents.get(place).copied(), stats, &remedy)?);
         }
         reader.assign(starts)?;
+        // Of a shared topic's new partitions the group tells.
+        let topics = if share.is_some() { Vec::new() } else { topics };
         let watch = Watch::new(cluster.clone(), topics, places, stats.clone());
         let (history, letters) = (history::table()?, Letters::default());
         let sweep_due = Due::every(SWEEP_MS, true);
-        Ok(Session { settings, store, stats, tables, history, stored, letters, reader, cluster, watch, sweep_due })
+        Ok(Some(Session {
+            settings,
+            store,
+            stats,
+            tables,
+            history,
+            stored,
+            letters,
+            reader,
+            cluster,
+            watch,
+            share,
+            sweep_due,
+        }))
     }
 
     /// Reads and writes until something ends it.
@@ -99,7 +137,7 @@ impl<'a> Session<'a> {
                 }
                 Ending::Drain | Ending::None => {}
             }
-            if !self.gather(&mut batch, limits)? {
+            if self.share_changed() || !self.gather(&mut batch, limits)? {
                 return Ok(Ended::Changed);
             }
             if limits.reached(batch.gathered(), targets.is_some()) {
@@ -154,6 +192,10 @@ impl<'a> Session<'a> {
             value: message.payload().map(<[u8]>::to_vec),
             row: known.map(|(_, table)| row(table, message.payload(), partition, offset)),
         }
+    }
+
+    fn share_changed(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| share.has_changed().unwrap_or(true))
     }
 
     fn has_reached(&self, targets: &HashMap<Place, Extent>) -> bool {

@@ -22,12 +22,14 @@ pub struct StoreSinkSettings {
     pub client: ClientSettings,
     /// When a batch is written.
     pub limits: BatchLimits,
+    /// Several sinks divide the partitions among them, as members of group [`STORE_GROUP`].
+    pub shared: bool,
 }
 
 impl StoreSinkSettings {
     /// Default limits.
     pub fn new(client: ClientSettings) -> Self {
-        StoreSinkSettings { client, limits: BatchLimits::default() }
+        StoreSinkSettings { client, limits: BatchLimits::default(), shared: false }
     }
 }
 
