@@ -37,6 +37,11 @@ impl ShutdownSwitch {
         });
     }
 
+    /// What has been asked.
+    pub fn asked(&self) -> Ending {
+        *self.0.borrow()
+    }
+
     /// Another view for another role.
     pub fn subscribe(&self) -> Shutdown {
         Shutdown(self.0.subscribe())

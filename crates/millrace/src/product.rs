@@ -1,4 +1,5 @@
-//! The product as one process: starts the roles in order, and ends them in the order the records flow.
+//! The roles of one process: all of the product, or one role of many. They start in order, and end in the order the records
+//! flow.
 //!
 //! ```text
 //!  start:  broker ─▶ topics ─▶ store ─▶ dashboard, sink, lake ─▶ jobs ─▶ (simulator, by its command)
@@ -33,17 +34,32 @@ use crate::runtime_file::RuntimeFile;
 use crate::settings::Settings;
 use crate::statics::Statics;
 
-/// Which roles a process runs beside broker, topics and store.
+/// Which roles a process runs. The embedded broker is there when no cluster is named.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Roles {
+    pub(crate) jobs: bool,
+    /// The job that checks every source record against its contract.
+    pub(crate) intake: bool,
+    pub(crate) sink: bool,
     pub(crate) lake: bool,
     pub(crate) dashboard: bool,
+    /// Other processes run the other roles, and perhaps this one too: the cluster divides the work.
+    pub(crate) alone: bool,
+}
+
+impl Roles {
+    /// The whole product in this process.
+    pub(crate) const ALL: Roles =
+        Roles { jobs: true, intake: true, sink: true, lake: true, dashboard: true, alone: false };
+    /// One role of many, to be switched on.
+    pub(crate) const ALONE: Roles =
+        Roles { jobs: false, intake: false, sink: false, lake: false, dashboard: false, alone: true };
 }
 
 /// The running product.
 pub(crate) struct Product {
     pub(crate) kafka: ClientSettings,
-    pub(crate) store: Store,
+    store: Option<Store>,
     pub(crate) store_url: String,
     pub(crate) contracts: Vec<Contract>,
     pub(crate) lake_dir: PathBuf,
@@ -57,6 +73,7 @@ pub(crate) struct Product {
     sink: Option<JoinHandle<anyhow::Result<()>>>,
     lake: Option<JoinHandle<anyhow::Result<()>>>,
     has_lake: bool,
+    found_by_others: bool,
 }
 
 /// What the end of the product came to.
@@ -84,24 +101,26 @@ impl Product {
         let data_dir = settings.data_dir()?;
         std::fs::create_dir_all(&data_dir)
             .with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
-        let (broker, kafka) = start_broker(settings, &data_dir).await?;
+        let (broker, kafka) = match roles.alone {
+            true => (None, cluster(settings, &data_dir)?),
+            false => start_broker(settings, &data_dir).await?,
+        };
         let results = planned.results();
         let contracts: Vec<Contract> = planned.contracts.iter().cloned().collect();
         topics::ensure(&kafka, &contracts, settings.kafka.replication).await?;
         let store_url = store_url(settings, &data_dir);
-        let store = Store::open(&store_url).await?;
         let tables = stored_tables(&contracts);
-        store.ensure_tables(&tables).await?;
+        let store = match roles.sink || roles.dashboard {
+            true => Some(open_store(&store_url, &tables).await?),
+            false => None,
+        };
         let (job_switch, job_shutdown) = shutdown();
         let (sink_switch, sink_shutdown) = shutdown();
         let sink_stats = SinkStats::default();
-        let sink = tokio::spawn(run_sink(
-            kafka.clone(),
-            tables.clone(),
-            store.clone(),
-            sink_stats.clone(),
-            sink_shutdown.clone(),
-        ));
+        let sink = store.clone().filter(|_| roles.sink).map(|store| {
+            let settings = StoreSinkSettings { shared: roles.alone, ..StoreSinkSettings::new(kafka.clone()) };
+            tokio::spawn(run_sink(settings, tables.clone(), store, sink_stats.clone(), sink_shutdown.clone()))
+        });
         let lake_dir = settings.lake.dir.clone().unwrap_or_else(|| data_dir.join("lake"));
         let lake = (roles.lake && settings.lake.enabled).then(|| {
             let mut lake = LakeSettings::new(kafka.clone(), lake_dir.clone());
@@ -109,16 +128,16 @@ impl Product {
             let sources: Vec<Contract> = planned.contracts.of_role(Role::Source).cloned().collect();
             tokio::spawn(run_lake(lake, sources, SinkStats::default(), sink_shutdown.clone()))
         });
-        let dashboard = match roles.dashboard {
-            false => None,
-            true => {
+        let dashboard = match store.clone().filter(|_| roles.dashboard) {
+            None => None,
+            Some(store) => {
                 let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
                 let live = live::start(&kafka, &names)?;
                 let page = DashboardSettings::listen_on(settings.dashboard.listen);
-                Some(millrace_dashboard::start(page, store.clone(), results, live).await?)
+                Some(millrace_dashboard::start(page, store, results, live).await?)
             }
         };
-        let jobs = start_jobs(settings, &kafka, &data_dir, planned, pipelines, &runtime, &job_shutdown)?;
+        let jobs = start_jobs(settings, roles, &kafka, &data_dir, planned, pipelines, &runtime, &job_shutdown)?;
         let running = RuntimeFile {
             pid: std::process::id(),
             kafka: kafka.bootstrap_servers.clone(),
@@ -126,7 +145,9 @@ impl Product {
             store: if store_url.starts_with("sqlite:") { store_url.clone() } else { String::new() },
             lake: lake.is_some().then(|| lake_dir.clone()),
         };
-        running.write(&data_dir).context("cannot tell other commands where the product runs")?;
+        if !roles.alone {
+            running.write(&data_dir).context("cannot tell other commands where the product runs")?;
+        }
         Ok(Product {
             kafka,
             store,
@@ -140,10 +161,19 @@ impl Product {
             broker,
             job_switch,
             sink_switch,
-            sink: Some(sink),
+            sink,
             has_lake: lake.is_some(),
             lake,
+            found_by_others: !roles.alone,
         })
+    }
+
+    /// The store of a product that writes or shows one.
+    ///
+    /// # Errors
+    /// It does neither.
+    pub(crate) fn store(&self) -> anyhow::Result<&Store> {
+        self.store.as_ref().context("this process has no store")
     }
 
     /// Kafka address of the product.
@@ -174,7 +204,7 @@ impl Product {
     /// # Errors
     /// The first role that ended badly; the others are ended all the same.
     pub(crate) async fn settle(&mut self) -> anyhow::Result<Ended> {
-        let drained = self.catch_up(DRAIN_MAX).await;
+        let drained = self.sink_switch.asked() == Ending::Stop || self.catch_up(DRAIN_MAX).await;
         self.job_switch.ask(Ending::Stop);
         let jobs = std::mem::take(&mut self.jobs);
         let ended = tokio::task::spawn_blocking(move || jobs::join(jobs)).await.context("the jobs' threads")?;
@@ -201,13 +231,40 @@ impl Product {
         if let Some(dashboard) = self.dashboard {
             dashboard.shutdown().await;
         }
-        self.store.close().await;
-        RuntimeFile::remove(&self.data_dir);
+        if let Some(store) = self.store {
+            store.close().await;
+        }
+        if self.found_by_others {
+            RuntimeFile::remove(&self.data_dir);
+        }
         if let Some(broker) = self.broker {
             broker_ends();
             broker.shutdown().await.context("the broker did not end well")?;
         }
         Ok(())
+    }
+
+    /// The first role that ends by itself, which none should, with the reason. Waits for ever when nothing fails.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        let (sink, lake) = (self.sink.as_mut(), self.lake.as_mut());
+        let ended = tokio::select! {
+            ended = ended(sink) => ended,
+            ended = ended(lake) => ended,
+            () = jobs::all_failed(&self.jobs) => return anyhow!("every job has stopped; the log says why"),
+        };
+        ended.err().unwrap_or_else(|| anyhow!("a role ended without being asked"))
+    }
+
+    /// Ends at once what can go on elsewhere or later, then closes.
+    ///
+    /// # Errors
+    /// As [`Product::settle`].
+    pub(crate) async fn stop(mut self) -> anyhow::Result<Ended> {
+        self.job_switch.ask(Ending::Stop);
+        self.sink_switch.ask(Ending::Stop);
+        let ended = self.settle().await;
+        self.close().await?;
+        ended
     }
 
     /// Settles, then closes.
@@ -232,12 +289,40 @@ fn plan(pipelines: &Pipelines, statics: &Statics) -> anyhow::Result<Planned> {
         .map_err(|errors| Invalid(format!("the pipelines cannot run:\n\n{}", pipelines.explain(&errors))))?)
 }
 
+/// How a role's task ends; never, when there is none.
+async fn ended(role: Option<&mut JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
+    match role {
+        Some(role) => role.await.unwrap_or_else(|panic| Err(anyhow!("a role was cut off: {panic}"))),
+        None => std::future::pending().await,
+    }
+}
+
+async fn open_store(url: &str, tables: &[Contract]) -> anyhow::Result<Store> {
+    let store = Store::open(url).await?;
+    store.ensure_tables(tables).await?;
+    Ok(store)
+}
+
+/// The cluster of the settings, else the one of the product that runs on this data folder.
+///
+/// # Errors
+/// [`Invalid`]: there is neither.
+pub(crate) fn cluster(settings: &Settings, data_dir: &Path) -> anyhow::Result<ClientSettings> {
+    let servers = match settings.kafka.bootstrap_servers.as_str() {
+        "" => RuntimeFile::find(data_dir).map(|running| running.kafka),
+        servers => Some(servers.to_owned()),
+    };
+    let text = "a role alone needs a Kafka cluster, or a product that runs on the same data folder: name the cluster with \
+                --bootstrap-servers HOST:PORT,… or MILLRACE_KAFKA_BOOTSTRAP_SERVERS";
+    let mut kafka = ClientSettings::new(servers.ok_or_else(|| Invalid(text.into()))?);
+    kafka.properties = settings.kafka.properties.clone();
+    Ok(kafka)
+}
+
 /// The embedded broker, unless the settings name a cluster.
 async fn start_broker(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Option<Broker>, ClientSettings)> {
     if !settings.kafka.bootstrap_servers.is_empty() {
-        let mut kafka = ClientSettings::new(settings.kafka.bootstrap_servers.clone());
-        kafka.properties = settings.kafka.properties.clone();
-        return Ok((None, kafka));
+        return Ok((None, cluster(settings, data_dir)?));
     }
     let fsync = match settings.broker.fsync.as_str() {
         "always" => FsyncPolicy::BeforeAck,
@@ -277,15 +362,13 @@ pub(crate) fn stored_tables(contracts: &[Contract]) -> Vec<Contract> {
 }
 
 async fn run_sink(
-    kafka: ClientSettings,
+    settings: StoreSinkSettings,
     tables: Vec<Contract>,
     store: Store,
     stats: SinkStats,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    store_sink::run(StoreSinkSettings::new(kafka), tables, store, stats, shutdown)
-        .await
-        .context("the store sink has stopped")?;
+    store_sink::run(settings, tables, store, stats, shutdown).await.context("the store sink has stopped")?;
     Ok(())
 }
 
@@ -299,8 +382,10 @@ async fn run_lake(
     Ok(())
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a job needs of the process, named at the only call")]
 fn start_jobs(
     settings: &Settings,
+    roles: Roles,
     kafka: &ClientSettings,
     data_dir: &Path,
     planned: Planned,
@@ -325,8 +410,10 @@ fn start_jobs(
             ..JobSettings::default()
         },
     };
-    let mut plans = planned.jobs;
-    plans.push(JobPlan::intake(INTAKE, sources.iter()));
+    let mut plans = if roles.jobs { planned.jobs } else { Vec::new() };
+    if roles.intake {
+        plans.push(JobPlan::intake(INTAKE, sources.iter()));
+    }
     let statics = Statics::new(runtime.clone());
     let make_plan: MakePlan = Arc::new(move |name| {
         if name == INTAKE {

@@ -3,7 +3,7 @@
 //! It is written when everything has started and removed at the end. After a crash it is left over: whoever reads it asks
 //! the address it names, and believes the answer.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,9 +46,9 @@ impl RuntimeFile {
     pub(crate) fn find(data_dir: &Path) -> Option<Self> {
         let text = std::fs::read(path(data_dir)).ok()?;
         let found: RuntimeFile = serde_json::from_slice(&text).ok()?;
-        let address = found.kafka.split(',').next()?.parse::<SocketAddr>().ok()?;
-        TcpStream::connect_timeout(&address, CONNECT_MAX).ok()?;
-        Some(found)
+        let answers = |address: SocketAddr| TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok();
+        let mut servers = found.kafka.split(',').filter_map(|server| server.to_socket_addrs().ok()).flatten();
+        servers.any(answers).then_some(found)
     }
 
     /// Nothing runs any more.

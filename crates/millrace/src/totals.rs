@@ -76,7 +76,7 @@ pub(crate) async fn collect(product: &Product) -> anyhow::Result<Totals> {
     totals.places.push(("result topic", from_topic(product).await?));
     totals.places.push(("store", from_store(product).await?));
     let sql = "SELECT coalesce(sum(adjustments), 0) AS n FROM \"stock_levels\"";
-    let stored = product.store.query(sql, &[]).await?;
+    let stored = product.store()?.query(sql, &[]).await?;
     totals.adjustments.push(("store", stored.first().map_or(0, |row| integer(row, "n"))));
     if let Some(lake) = product.lake() {
         let session = BatchSession::new();
@@ -129,7 +129,7 @@ async fn from_topic(product: &Product) -> anyhow::Result<BTreeMap<String, Money>
 async fn from_store(product: &Product) -> anyhow::Result<BTreeMap<String, Money>> {
     let sql = "SELECT currency, orders, refunds, gross_minor, refunded_minor FROM \"revenue_daily\"";
     let mut currencies = BTreeMap::new();
-    product.store.query(sql, &[]).await?.iter().for_each(|row| add(&mut currencies, row));
+    product.store()?.query(sql, &[]).await?.iter().for_each(|row| add(&mut currencies, row));
     Ok(currencies)
 }
 

@@ -106,7 +106,8 @@ impl StateDir {
         self.log.append(entry)
     }
 
-    /// Starts writing a snapshot of the job as it is now, behind. Does nothing while the last one is still being written.
+    /// Starts writing a snapshot of the job as it is now, behind. Does nothing while the last one is still being written, or
+    /// when no epoch has run since.
     ///
     /// # Errors
     /// Encoding, or the failure of the last snapshot.
@@ -116,6 +117,9 @@ impl StateDir {
         }
         self.settle()?;
         let epoch = job.epoch();
+        if self.snapshots.last() == Some(&epoch) {
+            return Ok(());
+        }
         let saved = job.save()?;
         self.log.roll(epoch + 1)?;
         let (path, name) = (self.path.clone(), self.job.clone());

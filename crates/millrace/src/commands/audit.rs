@@ -1,18 +1,18 @@
 //! `millrace audit`: balances the books.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::store::Store;
 use millrace_model::Contract;
 
 use super::{Global, Invalid};
 use crate::audit::{Facts, Line, balance, collect};
 use crate::pipelines::Pipelines;
-use crate::product::{Product, Roles, store_url};
+use crate::product::{Product, Roles, cluster, store_url};
 use crate::runtime_file::RuntimeFile;
 use crate::settings::Settings;
 use crate::statics::Statics;
@@ -20,12 +20,13 @@ use crate::statics::Statics;
 /// Options of `audit`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Works on the product that runs on this data folder, or, when none runs, starts its roles without new
-records, lets everything go through, and balances what is there.
+    after_help = "Works on the product that runs on this data folder, or on the cluster that is named. When there is neither, it
+starts the roles without new records, lets everything go through, and balances what is there.
 
 Examples:
   millrace audit
   millrace audit --format json | jq .balanced
+  millrace audit --bootstrap-servers kafka1:9092 --store postgres://millrace@db/shop
 
 Exit code 0: every record of every stream is accounted for; 1: the lines that do not balance are marked."
 )]
@@ -33,9 +34,8 @@ pub(crate) struct Options {
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Where results are kept [default: as `up` keeps them]
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    #[command(flatten)]
+    cluster: super::role::ClusterOptions,
     /// Address of the Kafka port while it works [default: any free one]
     #[arg(long, value_name = "ADDRESS")]
     kafka_listen: Option<std::net::SocketAddr>,
@@ -57,15 +57,16 @@ const LIVE_WAIT: Duration = Duration::from_millis(500);
 /// Runs it.
 pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
     let mut settings = global.settings()?;
-    if let Some(url) = &options.store {
-        settings.store.url = url.clone();
-    }
+    options.cluster.over(&mut settings);
     settings.broker.listen = options.kafka_listen.unwrap_or(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
     let pipelines = super::pipelines(&settings, &[])?;
     let facts = super::runtime()?.block_on(async {
-        match RuntimeFile::find(&settings.data_dir()?) {
-            Some(running) => live(&settings, &pipelines, &running).await,
-            None => at_rest(&settings, pipelines).await,
+        let data_dir = settings.data_dir()?;
+        match RuntimeFile::find(&data_dir) {
+            // What runs on a cluster is not ours to start.
+            None if settings.kafka.bootstrap_servers.is_empty() => at_rest(&settings, pipelines).await,
+            None => live(&settings, &pipelines, "", settings.lake.dir.as_deref()).await,
+            Some(running) => live(&settings, &pipelines, &running.store, running.lake.as_deref()).await,
         }
     })?;
     let lines = balance(&facts);
@@ -95,9 +96,9 @@ async fn at_rest(settings: &Settings, pipelines: Pipelines) -> anyhow::Result<Fa
         let text = format!("nothing to audit: {} does not exist", settings.data_dir()?.display());
         return Err(Invalid(text).into());
     }
-    let mut product = Product::start(settings, pipelines, Roles { lake: true, dashboard: false }).await?;
+    let mut product = Product::start(settings, pipelines, Roles { dashboard: false, ..Roles::ALL }).await?;
     let ended = product.settle().await?;
-    let facts = collect(&product.kafka, &product.store, product.lake(), &product.contracts).await;
+    let facts = collect(&product.kafka, product.store()?, product.lake(), &product.contracts).await;
     product.close().await?;
     if let Some((job, why)) = ended.failed_jobs.first() {
         bail!("job {job} has stopped: {why}");
@@ -106,16 +107,16 @@ async fn at_rest(settings: &Settings, pipelines: Pipelines) -> anyhow::Result<Fa
 }
 
 /// Balances a running product: tries until nothing is in flight, or gives what it found last.
-async fn live(settings: &Settings, pipelines: &Pipelines, running: &RuntimeFile) -> anyhow::Result<Facts> {
+async fn live(settings: &Settings, pipelines: &Pipelines, store: &str, lake: Option<&Path>) -> anyhow::Result<Facts> {
     let statics = Statics::new(tokio::runtime::Handle::current());
     let contracts: Vec<Contract> = super::check::plan(pipelines, &statics)?.contracts.iter().cloned().collect();
-    let mut kafka = ClientSettings::new(running.kafka.clone());
-    kafka.properties = settings.kafka.properties.clone();
-    let url = if running.store.is_empty() { store_url(settings, &settings.data_dir()?) } else { running.store.clone() };
+    let data_dir = settings.data_dir()?;
+    let kafka = cluster(settings, &data_dir)?;
+    let url = if store.is_empty() { store_url(settings, &data_dir) } else { store.to_owned() };
     let store = Store::open(&url).await?;
     let mut tries = 0;
     loop {
-        let facts = collect(&kafka, &store, running.lake.as_deref(), &contracts).await?;
+        let facts = collect(&kafka, &store, lake, &contracts).await?;
         tries += 1;
         if balance(&facts).iter().all(Line::balances) || tries >= LIVE_TRIES {
             store.close().await;

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod explain;
 pub(crate) mod query;
 pub(crate) mod replay;
+pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod simulate;
 pub(crate) mod up;
@@ -56,8 +57,16 @@ pub(crate) enum Mode {
     Up(up::Options),
     /// Produce the simulated shop's records into a running product or any Kafka cluster
     Simulate(simulate::Options),
-    /// Run pipeline files: against Kafka, or over files until the input ends
+    /// Run pipelines alone: against Kafka, or over files until the input ends
     Run(run::Options),
+    /// Run the store sink alone: result topics into the store
+    Sink(role::SinkOptions),
+    /// Run the lake alone: source topics into Parquet files
+    Lake(role::LakeOptions),
+    /// Run the page alone
+    Dashboard(role::DashboardOptions),
+    /// Make the topics as their contracts say, and end
+    Topics(role::TopicsOptions),
     /// Look for mistakes in settings, contracts and pipeline files; starts nothing
     Check(check::Options),
     /// Show what a pipeline file will do: sources, watermarks, state, output

@@ -82,7 +82,7 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         settings.broker.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let pipelines = super::pipelines(&settings, &[])?;
         let started = Instant::now();
-        let mut product = Product::start(&settings, pipelines, Roles { lake: true, dashboard: false }).await?;
+        let mut product = Product::start(&settings, pipelines, Roles { dashboard: false, ..Roles::ALL }).await?;
         send(&product.kafka, &records, options.times.unwrap_or(Times::Original))?;
         let ended = product.settle().await?;
         let totals = totals::collect(&product).await?;

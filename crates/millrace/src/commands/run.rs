@@ -1,4 +1,4 @@
-//! `millrace run`: pipeline files alone, against Kafka or over files.
+//! `millrace run`: pipelines alone, against Kafka or over files.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,23 +10,31 @@ use millrace_model::Contract;
 
 use super::{Global, Invalid};
 use crate::bounded::{self, Output};
-use crate::product::{Product, Roles};
+use crate::product::Roles;
 use crate::statics::Statics;
 
 /// Options of `run`.
 #[derive(Args, Debug)]
 #[command(
     after_help = "Sources declared USING json OPTIONS ('path' = …) make the run bounded: it ends with its input, and
-every window closes. Otherwise the pipelines run against Kafka until Ctrl-C.
+every window closes. Otherwise the pipelines run against Kafka until Ctrl-C: against the cluster of the settings, where
+other processes write the store (`millrace sink`); or, when none is named, with an embedded broker and the store.
+
+A job runs in one process at a time: the newer fences the older. Without PIPELINE all jobs run, and `intake`, which
+writes malformed records to dead_letters; with PIPELINE only these.
 
 Examples:
-  millrace run bids.sql --output out/      one NDJSON file a table
-  millrace run my_pipeline.sql             against the Kafka of the settings"
+  millrace run bids.sql --output out/                            one NDJSON file a table
+  millrace run my_pipeline.sql                                   with an embedded broker
+  millrace run --bootstrap-servers kafka1:9092,kafka2:9092       all jobs, on a cluster
+  millrace run pipelines/fraud.sql --bootstrap-servers kafka1:9092"
 )]
 pub(crate) struct Options {
-    /// Pipeline files or folders
-    #[arg(required = true, value_name = "PIPELINE")]
+    /// Pipeline files or folders [default: what `up` would run]
+    #[arg(value_name = "PIPELINE")]
     paths: Vec<PathBuf>,
+    #[command(flatten)]
+    cluster: super::role::ClusterOptions,
     /// Folder for the rows of a bounded run [default: standard output]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -37,7 +45,8 @@ pub(crate) struct Options {
 
 /// Runs it.
 pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
-    let settings = global.settings()?;
+    let mut settings = global.settings()?;
+    options.cluster.over(&mut settings);
     let pipelines = super::pipelines(&settings, &options.paths)?;
     let runtime = super::runtime()?;
     let planned = super::check::plan(&pipelines, &Statics::new(runtime.handle().clone()))?;
@@ -45,16 +54,12 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         if options.output.is_some() {
             return Err(Invalid("--output is for a bounded run, but no source is a file".into()).into());
         }
-        return runtime.block_on(async {
-            let product = Product::start(&settings, pipelines, Roles { lake: false, dashboard: false }).await?;
-            println!("running against {}; Ctrl-C stops", product.kafka_address());
-            super::up::asked_to_stop().await;
-            let ended = product.end().await?;
-            for (job, why) in &ended.failed_jobs {
-                eprintln!("job {job} had stopped: {why}");
-            }
-            Ok(if ended.failed_jobs.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        });
+        let all = options.paths.is_empty();
+        let roles = match settings.kafka.bootstrap_servers.is_empty() {
+            true => Roles { lake: false, dashboard: false, ..Roles::ALL },
+            false => Roles { jobs: true, intake: all, ..Roles::ALONE },
+        };
+        return super::role::run_roles(&runtime, &settings, pipelines, roles, "pipelines");
     }
     let started = Instant::now();
     let tables: Vec<Contract> =

@@ -1,6 +1,5 @@
 //! `millrace up`: everything in one process.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -43,12 +42,8 @@ pub(crate) struct Options {
     /// Everything random in the simulated shop follows from it [default: 42]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Where results are kept: postgres://… or sqlite://… [default: SQLite in the data folder]
-    #[arg(long, value_name = "URL")]
-    pub(crate) store: Option<String>,
-    /// Folder of pipeline files [default: ./pipelines, else those that ship]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) pipelines: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cluster: super::role::ClusterOptions,
     /// Address of the page; port 0 takes any free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<std::net::SocketAddr>,
@@ -66,12 +61,7 @@ impl Options {
         simulate.speed = self.speed.unwrap_or(simulate.speed);
         simulate.seed = self.seed.unwrap_or(simulate.seed);
         simulate.history = self.history.unwrap_or(simulate.history);
-        if let Some(url) = &self.store {
-            settings.store.url = url.clone();
-        }
-        if let Some(dir) = &self.pipelines {
-            settings.pipelines = Some(dir.clone());
-        }
+        self.cluster.over(settings);
         settings.dashboard.listen = self.listen.unwrap_or(settings.dashboard.listen);
         settings.broker.listen = self.kafka_listen.unwrap_or(settings.broker.listen);
     }
@@ -86,7 +76,7 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         .map_err(|error| super::Invalid(format!("{error:#}")))?;
     let origin = pipelines.origin.clone();
     super::runtime()?.block_on(async {
-        let product = Product::start(&settings, pipelines, Roles { lake: true, dashboard: true }).await?;
+        let product = Product::start(&settings, pipelines, Roles::ALL).await?;
         announce(&product, &settings, &origin, started);
         let (switch, simulate_shutdown) = shutdown();
         let simulate_status = Arc::new(SimulateStatus::default());

@@ -17,6 +17,9 @@ const INTERNAL_FAILURES_MAX: u32 = 5;
 /// A job that has run this long has recovered: its next failure is a first one.
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether a job still runs.
+const FAILED_LOOK: Duration = Duration::from_millis(500);
+
 /// Makes the plan of a job anew: a plan is used up by running it.
 pub(crate) type MakePlan = Arc<dyn Fn(&str) -> Option<JobPlan> + Send + Sync>;
 
@@ -66,6 +69,13 @@ pub(crate) fn caught_up(jobs: &[JobHandle]) -> bool {
     let running: Vec<Seen> =
         jobs.iter().filter(|job| job.status.failure().is_none()).map(|job| job.status.seen()).collect();
     all_caught_up(&running)
+}
+
+/// Waits until no job runs any more, each for a reason of its own; for ever, when there are no jobs.
+pub(crate) async fn all_failed(jobs: &[JobHandle]) {
+    while jobs.is_empty() || jobs.iter().any(|job| job.status.failure().is_none()) {
+        tokio::time::sleep(FAILED_LOOK).await;
+    }
 }
 
 /// Waits for the threads to end.

@@ -52,3 +52,22 @@ fn stops_by_itself() {
     assert!(said.contains("Millrace is running") && said.contains("stopped after"), "{said}");
     assert!(!dir.path().join("running.json").exists());
 }
+
+#[test]
+fn an_idle_product_keeps_its_state() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let config = dir.path().join("often.toml");
+    std::fs::write(&config, "[engine]\nsnapshot_interval = '50ms'\n").expect("settings");
+    let config = config.to_str().expect("a path").to_owned();
+    let up = Up::start(dir.path(), &["--config", &config, "--no-simulate"]);
+    let event = serde_json::json!({
+        "event_id": "e1", "event_type": "page_viewed", "event_time": "2026-01-31T09:05:00.000001Z",
+        "anonymous_id": "a1", "session_id": "s1", "path": "/",
+    });
+    up.produce("user_events", [Some(event.to_string().as_bytes())]);
+    // Dozens of snapshots become due, and nothing happens between them.
+    std::thread::sleep(Duration::from_secs(3));
+    let (_, err) = up.stop();
+    assert!(!err.contains("WARN") && !err.contains("ERROR"), "{err}");
+    audit(dir.path());
+}
