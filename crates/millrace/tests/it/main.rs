@@ -10,5 +10,6 @@ mod commands;
 mod crash;
 mod dead_letters;
 mod replay;
+mod roles;
 mod support;
 mod up;

@@ -85,20 +85,25 @@ impl Up {
 
     /// A GET of the page's server: status and body.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(&self.page).expect("the page's port");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.page).expect("asked");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("answered");
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
+        get(&self.page, path)
     }
 
     /// Rows of a query over lake and results, as JSON.
     pub(crate) fn query(&self, sql: &str) -> Vec<Value> {
         query(&self.dir, sql)
     }
+}
+
+/// A GET of a page's server: status and body.
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).expect("the page's port");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    (status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default())
 }
 
 impl Drop for Up {
@@ -144,7 +149,12 @@ pub(crate) fn query(dir: &Path, sql: &str) -> Vec<Value> {
 
 /// The audit of a data folder; it must balance.
 pub(crate) fn audit(dir: &Path) -> Value {
-    let output = run(dir, &["audit", "--format", "json"]);
+    audit_with(dir, &[])
+}
+
+/// The audit with these options; it must balance.
+pub(crate) fn audit_with(dir: &Path, options: &[&str]) -> Value {
+    let output = run(dir, &[&["audit", "--format", "json"], options].concat());
     let text = String::from_utf8_lossy(&output.stdout);
     let answer: Value = serde_json::from_str(&text)
         .unwrap_or_else(|_| panic!("no audit: {text}{}", String::from_utf8_lossy(&output.stderr)));
