@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         commands::Mode::Explain(options) => commands::explain::run(&command.global, options),
         commands::Mode::Query(options) => commands::query::run(&command.global, options),
         commands::Mode::Replay(options) => commands::replay::run(&command.global, options),
+        commands::Mode::Cluster(options) => commands::cluster::run(&command.global, options),
         commands::Mode::Audit(options) => commands::audit::run(&command.global, options),
     };
     match result {

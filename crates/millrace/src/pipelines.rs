@@ -74,6 +74,15 @@ impl Pipelines {
         Ok(Planned { jobs, contracts: catalog.contracts })
     }
 
+    /// The file of each of these jobs: a job is named after its file's stem.
+    #[cfg(feature = "spark")]
+    pub(crate) fn of_jobs<'a>(&'a self, jobs: &'a [JobPlan]) -> Vec<(&'a PipelineFile, &'a JobPlan)> {
+        let stem =
+            |file: &PipelineFile| Path::new(&file.path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let file = |job: &JobPlan| self.files.iter().find(|file| stem(file).as_deref() == Some(job.name.as_str()));
+        jobs.iter().filter_map(|job| Some((file(job)?, job))).collect()
+    }
+
     /// The errors with the lines they are about.
     pub(crate) fn explain(&self, errors: &[SqlError]) -> String {
         let excerpt = |error: &SqlError| {

@@ -8,12 +8,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
 use millrace_broker::{Broker, BrokerSettings, FsyncPolicy};
-use millrace_codec::DecodeLimits;
 use millrace_connectors::kafka::{ClientSettings, broker_ends, topics};
 use millrace_connectors::lake::{self, LakeSettings};
 use millrace_connectors::sink::SinkStats;
@@ -21,14 +19,13 @@ use millrace_connectors::sink::store::{self as store_sink, StoreSinkSettings};
 use millrace_connectors::store::Store;
 use millrace_connectors::{Ending, Shutdown, ShutdownSwitch, shutdown};
 use millrace_dashboard::{Dashboard, DashboardSettings};
-use millrace_engine::{JobPlan, JobSettings};
 use millrace_model::{Contract, Role};
 use tokio::task::JoinHandle;
 
 use crate::commands::Invalid;
 use crate::pipelines::{Pipelines, Planned};
-use crate::roles::job::{INTAKE, JobRunSettings};
-use crate::roles::jobs::{self, JobHandle, MakePlan};
+use crate::roles::backends::{self, JobPlace};
+use crate::roles::jobs::{self, JobHandle};
 use crate::roles::live;
 use crate::runtime_file::RuntimeFile;
 use crate::settings::Settings;
@@ -137,7 +134,9 @@ impl Product {
                 Some(millrace_dashboard::start(page, store, results, live).await?)
             }
         };
-        let jobs = start_jobs(settings, roles, &kafka, &data_dir, planned, pipelines, &runtime, &job_shutdown)?;
+        let place =
+            JobPlace { settings, kafka: &kafka, data_dir: &data_dir, runtime: &runtime, shutdown: &job_shutdown };
+        let jobs = backends::start(&place, roles, planned, pipelines)?;
         let running = RuntimeFile {
             pid: std::process::id(),
             kafka: kafka.bootstrap_servers.clone(),
@@ -380,47 +379,4 @@ async fn run_lake(
 ) -> anyhow::Result<()> {
     lake::run(settings, sources, stats, shutdown).await.context("the lake has stopped")?;
     Ok(())
-}
-
-#[expect(clippy::too_many_arguments, reason = "what a job needs of the process, named at the only call")]
-fn start_jobs(
-    settings: &Settings,
-    roles: Roles,
-    kafka: &ClientSettings,
-    data_dir: &Path,
-    planned: Planned,
-    pipelines: Pipelines,
-    runtime: &tokio::runtime::Handle,
-    shutdown: &Shutdown,
-) -> anyhow::Result<Vec<JobHandle>> {
-    let sources: Vec<Contract> = planned.contracts.of_role(Role::Source).cloned().collect();
-    let engine = &settings.engine;
-    let run = JobRunSettings {
-        kafka: kafka.clone(),
-        state_root: data_dir.join("state"),
-        trigger: engine.trigger,
-        epoch_records_max: engine.epoch_records_max,
-        epoch_bytes_max: engine.epoch_bytes_max,
-        idle_timeout: engine.idle_timeout,
-        snapshot_interval: engine.snapshot_interval,
-        job: JobSettings {
-            decode: DecodeLimits { value_bytes_max: engine.record_bytes_max, ..DecodeLimits::default() },
-            groups_max: engine.groups_max,
-            state_bytes_max: engine.state_bytes_max,
-            ..JobSettings::default()
-        },
-    };
-    let mut plans = if roles.jobs { planned.jobs } else { Vec::new() };
-    if roles.intake {
-        plans.push(JobPlan::intake(INTAKE, sources.iter()));
-    }
-    let statics = Statics::new(runtime.clone());
-    let make_plan: MakePlan = Arc::new(move |name| {
-        if name == INTAKE {
-            return Some(JobPlan::intake(INTAKE, sources.iter()));
-        }
-        let planned = pipelines.plan(&statics).ok()?;
-        planned.jobs.into_iter().find(|job| job.name == name)
-    });
-    jobs::start(plans, &make_plan, &run, runtime, shutdown).context("cannot start a job's thread")
 }

@@ -3,7 +3,7 @@
 //! | from | how |
 //! |---|---|
 //! | file | `--config FILE`, else `./millrace.toml`, else `$XDG_CONFIG_HOME/millrace/millrace.toml` |
-//! | environment | `MILLRACE_DATA_DIR`, `MILLRACE_STORE_URL`, `MILLRACE_KAFKA_BOOTSTRAP_SERVERS`, `MILLRACE_PIPELINES` |
+//! | environment | `MILLRACE_DATA_DIR`, `MILLRACE_STORE_URL`, `MILLRACE_KAFKA_BOOTSTRAP_SERVERS`, `MILLRACE_PIPELINES`, `MILLRACE_LAKE_DIR`, `MILLRACE_LISTEN`, `MILLRACE_BACKEND`, `MILLRACE_SPARK_URL`, `MILLRACE_SPARK_CHECKPOINT_DIR` |
 //! | command line | the options of each command |
 //!
 //! A key that is not known is an error that names the nearest one that is.
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use clap::ValueEnum;
 use millrace_model::names::did_you_mean;
 use millrace_model::time::parse_duration;
 use serde::{Deserialize, Deserializer};
@@ -28,13 +29,70 @@ pub(crate) struct Settings {
     pub(crate) pipelines: Option<PathBuf>,
     /// Folder of further contracts.
     pub(crate) contracts: Option<PathBuf>,
+    /// What runs the pipelines, unless a job says otherwise.
+    pub(crate) backend: Backend,
+    /// Of single jobs, by the name of the pipeline file.
+    pub(crate) jobs: BTreeMap<String, JobOptions>,
     pub(crate) kafka: Kafka,
     pub(crate) broker: Broker,
     pub(crate) store: Store,
     pub(crate) dashboard: Dashboard,
     pub(crate) engine: Engine,
+    pub(crate) spark: Spark,
     pub(crate) lake: Lake,
     pub(crate) simulate: Simulate,
+}
+
+/// What runs a pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Backend {
+    /// The engine of this program
+    #[default]
+    Embedded,
+    /// Apache Spark Structured Streaming, over Spark Connect
+    Spark,
+}
+
+/// What can be set of one job.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct JobOptions {
+    /// What runs it.
+    pub(crate) backend: Option<Backend>,
+}
+
+/// The Spark backend.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Spark {
+    /// Spark Connect server.
+    pub(crate) url: String,
+    /// Folder of checkpoints, any path or URL all of Spark's machines can write; default: `spark/checkpoints` in the data
+    /// folder, which is right only when Spark runs on this machine.
+    pub(crate) checkpoint_dir: Option<String>,
+    /// When a batch starts, for tables that do not say.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) trigger: Duration,
+    /// Most records of a source in one batch; 0: no limit.
+    pub(crate) records_per_batch_max: u64,
+    /// The cluster as Spark's machines reach it, when that is another address than ours.
+    pub(crate) bootstrap_servers: String,
+    /// Settings of the Spark session.
+    pub(crate) conf: BTreeMap<String, String>,
+}
+
+impl Default for Spark {
+    fn default() -> Self {
+        Spark {
+            url: "sc://127.0.0.1:15002".into(),
+            checkpoint_dir: None,
+            trigger: Duration::from_secs(30),
+            records_per_batch_max: 1_000_000,
+            bootstrap_servers: String::new(),
+            conf: BTreeMap::new(),
+        }
+    }
 }
 
 /// A Kafka cluster to use instead of the embedded broker.
@@ -121,7 +179,7 @@ impl Default for Engine {
             epoch_records_max: 50_000,
             epoch_bytes_max: 16 << 20,
             idle_timeout: Duration::from_secs(5),
-            snapshot_interval: Duration::from_secs(10),
+            snapshot_interval: Duration::from_secs(30),
             groups_max: 10_000_000,
             state_bytes_max: 4 << 30,
             record_bytes_max: 1 << 20,
@@ -194,7 +252,7 @@ impl Settings {
                 Settings::parse(&text, &path.display().to_string())?
             }
         };
-        settings.environment(|name| std::env::var(name).ok());
+        settings.environment(|name| std::env::var(name).ok())?;
         Ok(settings)
     }
 
@@ -205,7 +263,7 @@ impl Settings {
         })
     }
 
-    fn environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
+    fn environment(&mut self, variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<()> {
         if let Some(dir) = variable("MILLRACE_DATA_DIR") {
             self.data_dir = Some(dir.into());
         }
@@ -218,6 +276,29 @@ impl Settings {
         if let Some(dir) = variable("MILLRACE_PIPELINES") {
             self.pipelines = Some(dir.into());
         }
+        if let Some(dir) = variable("MILLRACE_LAKE_DIR") {
+            self.lake.dir = Some(dir.into());
+        }
+        if let Some(address) = variable("MILLRACE_LISTEN") {
+            self.dashboard.listen =
+                address.parse().with_context(|| format!("MILLRACE_LISTEN is `{address}`; write ADDRESS:PORT"))?;
+        }
+        if let Some(name) = variable("MILLRACE_BACKEND") {
+            self.backend = Backend::from_str(&name, false)
+                .map_err(|_| anyhow::anyhow!("MILLRACE_BACKEND is `{name}`; write embedded or spark"))?;
+        }
+        if let Some(url) = variable("MILLRACE_SPARK_URL") {
+            self.spark.url = url;
+        }
+        if let Some(dir) = variable("MILLRACE_SPARK_CHECKPOINT_DIR") {
+            self.spark.checkpoint_dir = Some(dir);
+        }
+        Ok(())
+    }
+
+    /// What runs a job.
+    pub(crate) fn backend(&self, job: &str) -> Backend {
+        self.jobs.get(job).and_then(|job| job.backend).unwrap_or(self.backend)
     }
 
     /// The data folder: as set, else `$XDG_DATA_HOME/millrace`, else `~/.local/share/millrace`.
@@ -298,9 +379,17 @@ mod tests {
     }
 
     #[test]
+    fn a_job_may_have_a_backend_of_its_own() {
+        let settings = Settings::parse("backend = 'spark'\n[jobs.fraud]\nbackend = 'embedded'\n", "f").expect("good");
+        assert_eq!((settings.backend("fraud"), settings.backend("metrics")), (Backend::Embedded, Backend::Spark));
+    }
+
+    #[test]
     fn the_environment_is_stronger_than_the_file() {
         let mut settings = Settings::parse("[store]\nurl = 'sqlite:a'\n", "f").expect("good");
-        settings.environment(|name| (name == "MILLRACE_STORE_URL").then(|| "postgres://b".into()));
+        settings.environment(|name| (name == "MILLRACE_STORE_URL").then(|| "postgres://b".into())).expect("good");
         assert_eq!(settings.store.url, "postgres://b");
+        let error = settings.environment(|name| (name == "MILLRACE_BACKEND").then(|| "flink".into()));
+        assert!(error.expect_err("unknown").to_string().contains("embedded or spark"));
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod check;
+pub(crate) mod cluster;
 pub(crate) mod explain;
 pub(crate) mod query;
 pub(crate) mod replay;
@@ -77,6 +78,8 @@ pub(crate) enum Mode {
     Replay(replay::Options),
     /// Balance the books: every record of every stream is accounted for
     Audit(audit::Options),
+    /// A real cluster on this machine: three Kafka brokers, Spark, PostgreSQL
+    Cluster(cluster::Options),
 }
 
 impl Default for Mode {

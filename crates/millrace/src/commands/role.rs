@@ -10,7 +10,7 @@ use millrace_model::Contract;
 use super::{Global, Invalid};
 use crate::pipelines::Pipelines;
 use crate::product::{Product, Roles, cluster};
-use crate::settings::Settings;
+use crate::settings::{Backend, Settings};
 use crate::statics::Statics;
 
 /// Where cluster and store are.
@@ -25,6 +25,30 @@ pub(crate) struct ClusterOptions {
     /// Folder of pipeline files; their result tables are this role's tables [default: ./pipelines, else those that ship]
     #[arg(long, value_name = "DIR")]
     pub(crate) pipelines: Option<PathBuf>,
+}
+
+/// What runs the pipelines.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct BackendOptions {
+    /// What runs the pipelines [default: embedded, or as the settings say of each job]
+    #[arg(long, value_enum, value_name = "BACKEND")]
+    pub(crate) backend: Option<Backend>,
+    /// Spark Connect server [default: sc://127.0.0.1:15002]
+    #[arg(long, value_name = "URL")]
+    pub(crate) spark_url: Option<String>,
+}
+
+impl BackendOptions {
+    /// Puts the options over the settings.
+    pub(crate) fn over(&self, settings: &mut Settings) {
+        if let Some(backend) = self.backend {
+            settings.backend = backend;
+            settings.jobs.values_mut().for_each(|job| job.backend = None);
+        }
+        if let Some(url) = &self.spark_url {
+            settings.spark.url = url.clone();
+        }
+    }
 }
 
 impl ClusterOptions {

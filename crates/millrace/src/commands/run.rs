@@ -35,6 +35,8 @@ pub(crate) struct Options {
     paths: Vec<PathBuf>,
     #[command(flatten)]
     cluster: super::role::ClusterOptions,
+    #[command(flatten)]
+    backend: super::role::BackendOptions,
     /// Folder for the rows of a bounded run [default: standard output]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -47,6 +49,7 @@ pub(crate) struct Options {
 pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
     let mut settings = global.settings()?;
     options.cluster.over(&mut settings);
+    options.backend.over(&mut settings);
     let pipelines = super::pipelines(&settings, &options.paths)?;
     let runtime = super::runtime()?;
     let planned = super::check::plan(&pipelines, &Statics::new(runtime.handle().clone()))?;

@@ -44,6 +44,8 @@ pub(crate) struct Options {
     pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) cluster: super::role::ClusterOptions,
+    #[command(flatten)]
+    pub(crate) backend: super::role::BackendOptions,
     /// Address of the page; port 0 takes any free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<std::net::SocketAddr>,
@@ -62,6 +64,7 @@ impl Options {
         simulate.seed = self.seed.unwrap_or(simulate.seed);
         simulate.history = self.history.unwrap_or(simulate.history);
         self.cluster.over(settings);
+        self.backend.over(settings);
         settings.dashboard.listen = self.listen.unwrap_or(settings.dashboard.listen);
         settings.broker.listen = self.kafka_listen.unwrap_or(settings.broker.listen);
     }

@@ -30,6 +30,20 @@ pub(crate) struct JobHandle {
     thread: JoinHandle<()>,
 }
 
+impl JobHandle {
+    /// Runs a job on a thread of its own.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub(crate) fn spawn(name: String, run: impl FnOnce(&Arc<JobStatus>) + Send + 'static) -> std::io::Result<Self> {
+        let status = Arc::new(JobStatus::default());
+        let told = status.clone();
+        let thread = std::thread::Builder::new().name(format!("job-{name}"));
+        let thread = thread.spawn(move || run(&told))?;
+        Ok(JobHandle { name, status, thread })
+    }
+}
+
 /// Starts a thread for each plan.
 ///
 /// # Errors
@@ -42,19 +56,13 @@ pub(crate) fn start(
     shutdown: &Shutdown,
 ) -> std::io::Result<Vec<JobHandle>> {
     let start = |plan: JobPlan| {
-        let name = plan.name.clone();
-        let status = Arc::new(JobStatus::default());
-        let supervised = Supervised {
-            name: name.clone(),
-            make_plan: make_plan.clone(),
-            settings: settings.clone(),
-            statics: Statics::new(runtime.clone()),
-            shutdown: shutdown.clone(),
-            status: status.clone(),
-        };
-        let thread = std::thread::Builder::new().name(format!("job-{name}"));
-        let thread = thread.spawn(move || supervised.supervise(plan))?;
-        Ok(JobHandle { name, status, thread })
+        let (make_plan, settings, shutdown) = (make_plan.clone(), settings.clone(), shutdown.clone());
+        let statics = Statics::new(runtime.clone());
+        JobHandle::spawn(plan.name.clone(), move |status| {
+            let name = plan.name.clone();
+            let status = status.clone();
+            Supervised { name, make_plan, settings, statics, shutdown, status }.supervise(plan);
+        })
     };
     plans.into_iter().map(start).collect()
 }

@@ -1,0 +1,263 @@
+//! Jobs on Spark: the same pipeline files, each supervised by a thread here while its queries run there.
+//!
+//! What Spark tells of its batches becomes `job_progress`, and the offsets it has processed become those of the job's
+//! consumer group, so that its lag is seen where every other lag is.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use millrace_connectors::kafka::producer::{Outgoing, Producer};
+use millrace_connectors::kafka::{ClientSettings, Cluster, Place};
+use millrace_connectors::{Ending, Shutdown};
+use millrace_engine::sql::{self, Origin, OutputMode, Read};
+use millrace_engine::{JobPlan, PipelineFile};
+use millrace_model::progress::{SourceProgress, TableProgress};
+use millrace_spark::{
+    SparkEvent, SparkJob, SparkOutputMode, SparkProgress, SparkQuery, SparkRead, SparkSettings, SparkSource,
+    SparkStatic, SparkTable, SparkTrigger, SparkView,
+};
+
+use super::job::{JobStatus, group_of};
+use super::jobs::JobHandle;
+use crate::settings::Settings;
+use crate::topic_scan::scan;
+
+/// Longest wait for room in the producer's queue, and for an acknowledgement.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How Spark is reached and told to run.
+pub(crate) fn settings(settings: &Settings, kafka: &ClientSettings, data_dir: &std::path::Path) -> SparkSettings {
+    let own = data_dir.join("spark");
+    let own = std::path::absolute(&own).unwrap_or(own);
+    let checkpoints = own.join("checkpoints").display().to_string();
+    let given = &settings.spark;
+    let mut spark = SparkSettings::new(
+        given.url.clone(),
+        given.checkpoint_dir.clone().unwrap_or(checkpoints),
+        own.join("sessions"),
+    );
+    spark.kafka = kafka.properties.clone();
+    let servers = match given.bootstrap_servers.as_str() {
+        "" => kafka.bootstrap_servers.clone(),
+        servers => servers.to_owned(),
+    };
+    spark.kafka.insert("bootstrap.servers".into(), servers);
+    spark.trigger = SparkTrigger::Every(given.trigger);
+    spark.records_per_batch_max = Some(given.records_per_batch_max).filter(|max| *max > 0);
+    spark.value_bytes_max = settings.engine.record_bytes_max;
+    spark.conf = given.conf.clone();
+    spark
+}
+
+/// A pipeline file as Spark takes it; `plan` says what its tables hold.
+///
+/// # Errors
+/// The text, which `plan` was made from, cannot be parsed.
+pub(crate) fn job(file: &PipelineFile, plan: &JobPlan) -> anyhow::Result<SparkJob> {
+    let pipeline = sql::parse(&file.path, &file.text)?;
+    let query = |sql: &str, reads: &[Read]| SparkQuery {
+        sql: sql.to_owned(),
+        reads: reads
+            .iter()
+            .map(|read| SparkRead {
+                table: read.table.clone(),
+                name_at: read.name_at.clone(),
+                watermark: read.watermark.clone(),
+                clause_at: read.clause_at.clone(),
+            })
+            .collect(),
+    };
+    let topic = |source: &millrace_engine::plan::SourcePlan| match &source.origin {
+        Origin::Topic(topic) => Ok(topic.clone()),
+        Origin::Ndjson(path) => Err(anyhow!("{}: a stream from the file {path} cannot run on Spark", file.path)),
+    };
+    let sources =
+        plan.sources.iter().map(|source| Ok(SparkSource { contract: source.contract.clone(), topic: topic(source)? }));
+    let tables = pipeline.tables.iter().map(|table| {
+        let planned = plan.tables.iter().find(|planned| planned.contract.name == table.name);
+        let contract = planned.with_context(|| format!("table `{}` is not planned", table.name))?.contract.clone();
+        Ok(SparkTable {
+            topic: contract.name.clone(),
+            contract,
+            query: query(&table.sql, &table.reads),
+            output_mode: match table.output_mode {
+                OutputMode::Update => SparkOutputMode::Update,
+                OutputMode::Append => SparkOutputMode::Append,
+            },
+            trigger: table.trigger,
+        })
+    });
+    Ok(SparkJob {
+        name: plan.name.clone(),
+        sources: sources.collect::<anyhow::Result<_>>()?,
+        views: pipeline
+            .views
+            .iter()
+            .map(|view| SparkView { name: view.name.clone(), query: query(&view.sql, &view.reads) })
+            .collect(),
+        statics: pipeline
+            .static_tables
+            .iter()
+            .map(|table| SparkStatic {
+                name: table.name.clone(),
+                format: table.format.clone(),
+                options: table.options.clone(),
+            })
+            .collect(),
+        tables: tables.collect::<anyhow::Result<_>>()?,
+    })
+}
+
+/// Starts the thread that supervises a job on Spark.
+///
+/// # Errors
+/// The system gives no more threads.
+pub(crate) fn start(
+    job: SparkJob,
+    spark: SparkSettings,
+    kafka: ClientSettings,
+    runtime: tokio::runtime::Handle,
+    shutdown: Shutdown,
+) -> std::io::Result<JobHandle> {
+    JobHandle::spawn(job.name.clone(), move |status| {
+        let name = job.name.clone();
+        if let Err(error) = supervise(&job, &spark, kafka, &runtime, &shutdown, status) {
+            tracing::error!(job = name, error = format!("{error:#}"), "the job has stopped");
+            status.failed(format!("{error:#}"));
+        }
+    })
+}
+
+fn supervise(
+    job: &SparkJob,
+    spark: &SparkSettings,
+    kafka: ClientSettings,
+    runtime: &tokio::runtime::Handle,
+    shutdown: &Shutdown,
+    status: &Arc<JobStatus>,
+) -> anyhow::Result<()> {
+    let mut teller = Teller::new(job, kafka, runtime.clone(), status.clone())?;
+    let mut trouble = None;
+    // Spark goes on reading while others drain: what is stopped is what is asked to stop.
+    let stop = || shutdown.asked() == Ending::Stop;
+    millrace_spark::run(job, spark, &stop, &mut |event| match event {
+        SparkEvent::Connected { session, version } => {
+            tracing::info!(job = job.name, session, version, "connected to Spark");
+        }
+        SparkEvent::Started { table, taken_over } => {
+            tracing::info!(job = job.name, table, taken_over, "query runs");
+        }
+        SparkEvent::Progress(progress) => {
+            if let Err(error) = teller.tell(&progress) {
+                // Progress is news, not the result: the next batch's row says all of it.
+                tracing::warn!(job = job.name, error = format!("{error:#}"), "progress not told");
+            }
+        }
+        SparkEvent::Retrying { error, .. } => trouble = Some(error),
+        SparkEvent::Finished { .. } => {}
+    })
+    .with_context(|| match &trouble {
+        Some(trouble) => format!("after {trouble}"),
+        None => format!("Spark at {}", spark.url),
+    })
+}
+
+/// Turns what Spark tells into progress rows and committed offsets.
+struct Teller {
+    modes: BTreeMap<String, SparkOutputMode>,
+    last: BTreeMap<String, TableProgress>,
+    producer: Producer,
+    cluster: Cluster,
+    runtime: tokio::runtime::Handle,
+    status: Arc<JobStatus>,
+}
+
+impl Teller {
+    fn new(
+        job: &SparkJob,
+        kafka: ClientSettings,
+        runtime: tokio::runtime::Handle,
+        status: Arc<JobStatus>,
+    ) -> anyhow::Result<Self> {
+        let modes: BTreeMap<String, SparkOutputMode> =
+            job.tables.iter().map(|table| (table.contract.name.clone(), table.output_mode)).collect();
+        let mut last = BTreeMap::new();
+        runtime.block_on(scan(&kafka, &["job_progress"], |record| {
+            let row = record.value.and_then(|value| serde_json::from_slice::<TableProgress>(value).ok());
+            if let Some(row) = row.filter(|row| row.backend == "spark" && modes.contains_key(&row.table)) {
+                last.insert(row.table.clone(), row);
+            }
+        }))?;
+        let producer = Producer::new(&kafka, None)?;
+        let cluster = Cluster::new(&kafka, &group_of(&job.name))?;
+        Ok(Teller { modes, last, producer, cluster, runtime, status })
+    }
+
+    fn tell(&mut self, progress: &SparkProgress) -> anyhow::Result<()> {
+        let mode = match self.modes.get(&progress.table) {
+            Some(SparkOutputMode::Append) => "append",
+            _ => "update",
+        };
+        let before = self.last.get(&progress.table);
+        let mut row = progress.table_progress(mode, before);
+        by_topic(&mut row, progress, before);
+        let value = serde_json::to_vec(&row)?;
+        let outgoing = Outgoing {
+            topic: "job_progress",
+            partition: None,
+            key: Some(row.table.as_bytes()),
+            value: Some(&value),
+            time: None,
+        };
+        self.producer.send(outgoing, PATIENCE)?;
+        self.producer.flush(PATIENCE)?;
+        let records = progress.sources.values().map(|counts| counts.records_in).sum::<u64>();
+        self.status.committed(row.epoch, usize::try_from(records).unwrap_or(usize::MAX), micros(progress));
+        self.last.insert(row.table.clone(), row);
+        // The job has processed what all of its tables have.
+        let mut done: HashMap<Place, i64> = HashMap::new();
+        for source in self.last.values().flat_map(|row| &row.sources) {
+            let next = done.entry(Place::new(source.topic.as_str(), source.partition)).or_insert(source.offset);
+            *next = (*next).min(source.offset);
+        }
+        self.runtime.block_on(self.cluster.commit(&done))?;
+        let places: Vec<Place> = done.keys().cloned().collect();
+        let extents = self.runtime.block_on(self.cluster.extents(&places))?;
+        let behind = |(place, next): (&Place, &i64)| extents.get(place).map_or(0, |extent| (extent.end - next).max(0));
+        let told = self.last.len() == self.modes.len();
+        let lag = done.iter().map(behind).sum::<i64>() + i64::from(!told);
+        self.status.looked(lag, false);
+        Ok(())
+    }
+}
+
+fn micros(progress: &SparkProgress) -> Duration {
+    Duration::from_micros(progress.batch_micros)
+}
+
+/// Spark counts by source, not by partition: a topic's counts stand with its first partition. Repeats and late rows it
+/// counts by query only, so they stand in the row's own counts.
+fn by_topic(row: &mut TableProgress, progress: &SparkProgress, before: Option<&TableProgress>) {
+    let told = before.is_some_and(|before| before.epoch > progress.batch);
+    let mut firsts: BTreeMap<String, &mut SourceProgress> = BTreeMap::new();
+    for source in &mut row.sources {
+        let topic = source.topic.clone();
+        match firsts.get(&topic) {
+            Some(first) if first.partition <= source.partition => {}
+            _ => drop(firsts.insert(topic, source)),
+        }
+    }
+    for (topic, first) in firsts {
+        let earlier = before.into_iter().flat_map(|before| &before.sources).filter(|source| source.topic == topic);
+        let mut counts = millrace_model::progress::RecordCounts::default();
+        earlier.for_each(|source| counts.add(&source.counts));
+        if let Some(batch) = progress.sources.get(&topic).filter(|_| !told) {
+            counts.records_in += batch.records_in;
+            counts.records_malformed += batch.records_malformed;
+            counts.records_counted += batch.records_in - batch.records_malformed;
+        }
+        first.counts = counts;
+    }
+}
