@@ -390,7 +390,10 @@ impl std::ops::DerefMut for ClusterGuard {
 
 impl Drop for ClusterGuard {
     fn drop(&mut self) {
-        if let Err(why) = self.0.down() {
+        // Deleted already: nothing is left to take down.
+        if self.0.file.settings.dir.exists()
+            && let Err(why) = self.0.down()
+        {
             eprintln!("the cluster cannot be taken down: {why}");
         }
     }

@@ -58,22 +58,30 @@ fn in_sync(cluster: &Cluster) -> Vec<usize> {
     lists.map(|list| list.trim().split(',').filter(|id| !id.is_empty()).count()).collect()
 }
 
-/// The body that a server answers a GET with.
-fn get(url: &str, path: &str) -> String {
+/// The body that a server answers a GET with; `Err`: what it said instead, as a server does that has just begun.
+fn get(url: &str, path: &str) -> Result<String, String> {
     let host = url.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(host).expect("the page answers");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a limit can be set");
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").expect("the page reads");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer in time");
-    assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{answer}");
-    answer.split_once("\r\n\r\n").expect("an answer has a body").1.to_owned()
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(host)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().map_err(|why| why.to_string())?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.split(' ').nth(1) == Some("200") => Ok(body.to_owned()),
+        _ => Err(answer),
+    }
 }
 
 /// Workers that the master takes for alive.
 fn workers_alive(cluster: &Cluster) -> usize {
     let master = &cluster.file().node("spark-master").expect("there is a master").urls["web"];
-    let state: serde_json::Value = serde_json::from_str(&get(master, "/json/")).expect("JSON");
+    // A master answers 404 between opening its port and knowing its state.
+    let Ok(page) = get(master, "/json/") else { return 0 };
+    let state: serde_json::Value = serde_json::from_str(&page).expect("JSON");
     let workers = state["workers"].as_array().expect("a list of workers");
     workers.iter().filter(|worker| worker["state"] == "ALIVE").count()
 }
@@ -154,7 +162,7 @@ fn a_cluster_starts_survives_kills_keeps_its_data_and_goes() {
     for (node, page) in cluster.pages() {
         // The first page of the queries sends on to this one.
         let path = if node == "spark-connect" { "/jobs/" } else { "/" };
-        assert!(get(&page, path).contains("<html"), "{page}");
+        eventually("a page", || get(&page, path).is_ok_and(|body| body.contains("<html")));
     }
     report("another executor", begun, &cluster);
 
