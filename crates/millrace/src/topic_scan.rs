@@ -13,6 +13,8 @@ const GROUP: &str = "millrace-audit";
 /// A record as it passes by.
 pub(crate) struct Passing<'a> {
     pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
     pub(crate) key: &'a [u8],
     pub(crate) value: Option<&'a [u8]>,
 }
@@ -50,6 +52,8 @@ pub(crate) async fn scan(
                 bar.inc(1);
                 show(Passing {
                     topic: message.topic(),
+                    partition: message.partition(),
+                    offset: message.offset(),
                     key: message.key().unwrap_or_default(),
                     value: message.payload(),
                 });

@@ -14,6 +14,7 @@ mod collect;
 
 use std::collections::BTreeMap;
 
+use millrace_model::progress::RecordCounts;
 use serde::Serialize;
 
 pub(crate) use collect::collect;
@@ -55,6 +56,10 @@ pub(crate) struct TableFacts {
     pub(crate) topic_keys: u64,
     /// Rows in the store.
     pub(crate) store_rows: Option<u64>,
+    /// Different rows (key and value) in its result topic.
+    pub(crate) topic_rows_different: u64,
+    /// Where Spark runs it: what Spark told.
+    pub(crate) spark: Option<SparkFacts>,
     /// Its rows are final: no key may come twice.
     pub(crate) append: bool,
     /// Its rows have keys.
@@ -69,6 +74,15 @@ pub(crate) struct SourceFacts {
     pub(crate) late: u64,
     pub(crate) malformed: u64,
     pub(crate) duplicate: u64,
+}
+
+/// What was found about a table on Spark, which counts repeats and late records by table only.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct SparkFacts {
+    /// Records before the offsets it has processed, by source stream; counted in the topic.
+    pub(crate) records_before: BTreeMap<String, u64>,
+    /// What it told of its batches, over all it reads.
+    pub(crate) counts: RecordCounts,
 }
 
 /// A line of the balance.
@@ -101,6 +115,10 @@ pub(crate) fn balance(facts: &Facts) -> Vec<Line> {
             lines.push(Line::new(format!("{stream}: rows in the lake"), found.records, rows));
         }
         for (table, facts) in &facts.tables {
+            if let Some(before) = facts.spark.as_ref().and_then(|spark| spark.records_before.get(stream)) {
+                let what = format!("{stream} → {table}: records before the offsets Spark has processed");
+                lines.push(Line::new(what, found.records, *before));
+            }
             let Some(source) = facts.sources.get(stream) else { continue };
             let accounted = source.counted + source.late + source.malformed + source.duplicate;
             let what = format!(
@@ -123,12 +141,20 @@ pub(crate) fn balance(facts: &Facts) -> Vec<Line> {
             }
         }
     }
+    lines.extend(spark_ledger(facts));
     for (table, found) in &facts.tables {
         if let Some(rows) = found.store_rows {
             let expected = if found.keyed { found.topic_keys } else { found.topic_rows };
             lines.push(Line::new(format!("{table}: rows in the store"), expected, rows));
         }
-        if found.append && found.keyed {
+        if found.append && found.keyed && found.spark.is_some() {
+            // Spark writes a batch again that was cut short: the same row, so that reading it twice changes nothing.
+            lines.push(Line::new(
+                format!("{table}: rows of a key in the result topic, all the same"),
+                found.topic_keys,
+                found.topic_rows_different,
+            ));
+        } else if found.append && found.keyed {
             lines.push(Line::new(
                 format!("{table}: rows of a key in the result topic, once each"),
                 found.topic_keys,
@@ -137,6 +163,34 @@ pub(crate) fn balance(facts: &Facts) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// The ledger, where Spark keeps it: over all streams, as Spark counts repeats and late records.
+fn spark_ledger(facts: &Facts) -> Vec<Line> {
+    let Some(spark) = facts.tables.get("ledger").and_then(|ledger| ledger.spark.as_ref()) else { return Vec::new() };
+    let of_all = |count: fn(&StreamFacts) -> u64| facts.streams.values().map(count).sum::<u64>();
+    let (read, malformed) = (spark.records_before.values().sum::<u64>(), of_all(|stream| stream.dead_malformed));
+    let told = &spark.counts;
+    let counted = read.saturating_sub(malformed + told.records_late + told.records_duplicate);
+    // Counts of a batch that ended as its server died were never told: up to so many records may be late or repeats.
+    let untold = read.saturating_sub(told.records_in);
+    let sums = [
+        ("result topic", of_all(|stream| stream.ledger_topic.unwrap_or(0))),
+        ("store", of_all(|stream| stream.ledger_store.unwrap_or(0))),
+    ];
+    let line = |(place, sum): (&str, u64)| {
+        let mut what = format!(
+            "all streams: sum of the ledger in the {place}: {read} read - {malformed} malformed - {} late - {} repeats",
+            told.records_late, told.records_duplicate
+        );
+        let mut expected = counted;
+        if untold > 0 {
+            what.push_str(&format!(" - what of {untold} records was late or a repeat, which Spark did not tell"));
+            expected = sum.clamp(counted.saturating_sub(untold), counted);
+        }
+        Line::new(what, expected, sum)
+    };
+    sums.into_iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -150,6 +204,8 @@ mod tests {
             dead_late: BTreeMap::from([("user_events".into(), 1)]),
             topic_rows: 5,
             topic_keys: 3,
+            topic_rows_different: 5,
+            spark: None,
             store_rows: Some(3),
             append: false,
             keyed: true,
@@ -187,6 +243,56 @@ mod tests {
             let mut facts = facts();
             breaks(&mut facts);
             assert!(!balance(&facts).iter().all(Line::balances), "{case}");
+        }
+    }
+
+    /// The same shop with its table on Spark.
+    fn on_spark() -> Facts {
+        let mut facts = facts();
+        let records_before = BTreeMap::from([("user_events".into(), 10)]);
+        let counts = RecordCounts {
+            records_in: 10,
+            records_counted: 6,
+            records_late: 1,
+            records_malformed: 2,
+            records_duplicate: 1,
+        };
+        let table = table(&mut facts);
+        table.sources.clear();
+        table.dead_late.clear();
+        table.topic_rows = 4;
+        table.topic_rows_different = 3;
+        table.append = true;
+        table.spark = Some(SparkFacts { records_before, counts });
+        facts
+    }
+
+    #[test]
+    fn books_of_spark_balance() {
+        assert!(balance(&on_spark()).iter().all(Line::balances), "{:#?}", balance(&on_spark()));
+        let broken: [(&str, fn(&mut Facts)); 4] = [
+            ("a record was not read", |f| stream(f).records += 1),
+            ("a result was lost", |f| stream(f).ledger_store = Some(5)),
+            ("a result was counted twice", |f| stream(f).ledger_topic = Some(7)),
+            ("a final row was corrected", |f| table(f).topic_rows_different = 4),
+        ];
+        for (case, breaks) in broken {
+            let mut facts = on_spark();
+            breaks(&mut facts);
+            assert!(!balance(&facts).iter().all(Line::balances), "{case}");
+        }
+    }
+
+    #[test]
+    fn untold_batches_widen_what_is_taken_for_right_by_their_records() {
+        let sums = [(4, false), (5, true), (7, true), (8, false)];
+        for (sum, right) in sums {
+            let mut facts = on_spark();
+            // The last batch, of two records: one was late, or counted.
+            let counts = &mut table(&mut facts).spark.as_mut().expect("on Spark").counts;
+            (counts.records_in, counts.records_late) = (8, 0);
+            (stream(&mut facts).ledger_topic, stream(&mut facts).ledger_store) = (Some(sum), Some(sum));
+            assert_eq!(balance(&facts).iter().all(Line::balances), right, "{sum}");
         }
     }
 

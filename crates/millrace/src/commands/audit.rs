@@ -53,6 +53,10 @@ enum Format {
 const LIVE_TRIES: u32 = 20;
 /// Between two tries.
 const LIVE_WAIT: Duration = Duration::from_millis(500);
+/// Records in flight through Spark: its batches are further apart.
+const SPARK_TRIES: u32 = 60;
+/// Between two tries with Spark.
+const SPARK_WAIT: Duration = Duration::from_secs(2);
 
 /// Runs it.
 pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
@@ -118,10 +122,12 @@ async fn live(settings: &Settings, pipelines: &Pipelines, store: &str, lake: Opt
     loop {
         let facts = collect(&kafka, &store, lake, &contracts).await?;
         tries += 1;
-        if balance(&facts).iter().all(Line::balances) || tries >= LIVE_TRIES {
+        let spark = facts.tables.values().any(|table| table.spark.is_some());
+        let (most, wait) = if spark { (SPARK_TRIES, SPARK_WAIT) } else { (LIVE_TRIES, LIVE_WAIT) };
+        if balance(&facts).iter().all(Line::balances) || tries >= most {
             store.close().await;
             return Ok(facts);
         }
-        tokio::time::sleep(LIVE_WAIT).await;
+        tokio::time::sleep(wait).await;
     }
 }
