@@ -21,6 +21,7 @@ mod watermark;
 pub use properties::OutputMode;
 pub(crate) use rewrite::rewrite;
 pub use statement::{DeclaredSource, Origin, Pipeline, StaticTable, StreamingTable, View};
+pub use watermark::Read;
 pub(crate) use watermark::{Instances, StreamQuery, name_instances};
 
 /// Parses a pipeline file.

@@ -7,7 +7,8 @@ use millrace_model::{Contract, Role, contract::TopicSettings};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 use super::properties::{self, OutputMode};
-use super::tokens::{Tokens, tokenize};
+use super::tokens::{Tokens, byte_of, tokenize};
+use super::watermark::Read;
 use super::{columns, watermark};
 use crate::SqlError;
 
@@ -64,6 +65,10 @@ pub struct View {
     pub name: String,
     /// Place of the statement.
     pub place: Location,
+    /// Its query as written.
+    pub sql: String,
+    /// The tables its query reads, in the order of its text.
+    pub reads: Vec<Read>,
     pub(crate) query: watermark::StreamQuery,
 }
 
@@ -82,6 +87,10 @@ pub struct StreamingTable {
     pub trigger: Option<Duration>,
     /// Place of the statement.
     pub place: Location,
+    /// Its query as written.
+    pub sql: String,
+    /// The tables its query reads, in the order of its text.
+    pub reads: Vec<Read>,
     pub(crate) query: watermark::StreamQuery,
 }
 
@@ -95,7 +104,7 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, SqlError> {
     for statement in tokens.split(|token| token.token == Token::SemiColon) {
         let Some(first) = statement.first() else { continue };
         let place = first.span.start;
-        let name = read(statement, place, &mut pipeline)?;
+        let name = read(text, statement, place, &mut pipeline)?;
         if let Some(earlier) = names.insert(name.clone(), place) {
             return Err(SqlError::at(
                 place,
@@ -113,7 +122,7 @@ pub(super) fn parse(text: &str) -> Result<Pipeline, SqlError> {
 }
 
 /// Reads one statement into the pipeline; gives the name it creates.
-fn read(statement: &[TokenWithSpan], place: Location, pipeline: &mut Pipeline) -> Result<String, SqlError> {
+fn read(text: &str, statement: &[TokenWithSpan], place: Location, pipeline: &mut Pipeline) -> Result<String, SqlError> {
     let mut tokens = Tokens::new(statement);
     if !tokens.word("CREATE") {
         return Err(tokens
@@ -125,7 +134,7 @@ fn read(statement: &[TokenWithSpan], place: Location, pipeline: &mut Pipeline) -
     }
     if tokens.word("STREAMING") {
         tokens.expect_word("TABLE")?;
-        let table = streaming_table(&mut tokens, place)?;
+        let table = streaming_table(text, &mut tokens, place)?;
         pipeline.tables.push(table);
         return Ok(pipeline.tables.last().map(|table| table.name.clone()).unwrap_or_default());
     }
@@ -139,8 +148,8 @@ fn read(statement: &[TokenWithSpan], place: Location, pipeline: &mut Pipeline) -
             let table = static_table(&mut tokens, name.clone(), place)?;
             pipeline.static_tables.push(table);
         } else {
-            let query = query(&mut tokens)?;
-            pipeline.views.push(View { name: name.clone(), place, query });
+            let Written { query, sql, reads } = query(text, &mut tokens)?;
+            pipeline.views.push(View { name: name.clone(), place, sql, reads, query });
         }
         return Ok(name);
     }
@@ -157,7 +166,7 @@ fn read(statement: &[TokenWithSpan], place: Location, pipeline: &mut Pipeline) -
     Err(tokens.unexpected("STREAMING TABLE, TEMPORARY VIEW or TABLE"))
 }
 
-fn streaming_table(tokens: &mut Tokens<'_>, place: Location) -> Result<StreamingTable, SqlError> {
+fn streaming_table(text: &str, tokens: &mut Tokens<'_>, place: Location) -> Result<StreamingTable, SqlError> {
     if tokens.word("IF") {
         tokens.expect_word("NOT")?;
         tokens.expect_word("EXISTS")?;
@@ -177,7 +186,7 @@ fn streaming_table(tokens: &mut Tokens<'_>, place: Location) -> Result<Streaming
         }
     }
     let properties = properties::read(&raw)?;
-    let query = query(tokens)?;
+    let Written { query, sql, reads } = query(text, tokens)?;
     Ok(StreamingTable {
         name,
         comment,
@@ -185,13 +194,27 @@ fn streaming_table(tokens: &mut Tokens<'_>, place: Location) -> Result<Streaming
         key: properties.key,
         trigger: properties.trigger,
         place,
+        sql,
+        reads,
         query,
     })
 }
 
-fn query(tokens: &mut Tokens<'_>) -> Result<watermark::StreamQuery, SqlError> {
+/// A query, parsed and as written.
+struct Written {
+    query: watermark::StreamQuery,
+    sql: String,
+    reads: Vec<Read>,
+}
+
+fn query(text: &str, tokens: &mut Tokens<'_>) -> Result<Written, SqlError> {
     tokens.expect_word("AS")?;
-    watermark::parse_query(tokens.rest())
+    let rest = tokens.rest();
+    let query = watermark::parse_query(rest)?;
+    let start = rest.first().map_or(text.len(), |token| byte_of(text, token.span.start));
+    let end = rest.last().map_or(start, |token| byte_of(text, token.span.end));
+    let reads = watermark::reads(&query, text, start);
+    Ok(Written { query, sql: text[start..end].to_owned(), reads })
 }
 
 /// A table is a topic and a table of the store, so its name must be one everywhere.
@@ -269,4 +292,30 @@ fn declared_source(tokens: &mut Tokens<'_>) -> Result<DeclaredSource, SqlError> 
         topic: TopicSettings { partitions: 1, config: BTreeMap::new() },
     };
     Ok(DeclaredSource { contract, origin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_kept_as_written() {
+        let text = "-- Größe: a comment before\nCREATE TEMPORARY VIEW v AS\n  SELECT 'ü;' AS a, t\n  FROM STREAM raw WATERMARK t DELAY OF INTERVAL 10 SECONDS -- why\n  WHERE a > 1\n;\nCREATE STREAMING TABLE x TBLPROPERTIES ('key' = 'a')\nAS SELECT a, b.t FROM STREAM(`raw`) JOIN v b ON a = b.a ;";
+        let pipeline = parse(text).expect("a pipeline");
+        let view = &pipeline.views[0];
+        assert_eq!(
+            view.sql,
+            "SELECT 'ü;' AS a, t\n  FROM STREAM raw WATERMARK t DELAY OF INTERVAL 10 SECONDS -- why\n  WHERE a > 1"
+        );
+        let read = &view.reads[0];
+        assert_eq!(&view.sql[read.name_at.clone()], "raw");
+        assert_eq!(read.watermark, Some(("t".into(), 10_000_000)));
+        let clause = read.clause_at.clone().expect("a clause");
+        assert_eq!(&view.sql[clause], "WATERMARK t DELAY OF INTERVAL 10 SECONDS");
+        let table = &pipeline.tables[0];
+        assert_eq!(table.sql, "SELECT a, b.t FROM STREAM(`raw`) JOIN v b ON a = b.a");
+        let names: Vec<_> = table.reads.iter().map(|read| &table.sql[read.name_at.clone()]).collect();
+        assert_eq!(names, ["`raw`", "v"]);
+        assert!(table.reads.iter().all(|read| read.watermark.is_none() && read.clause_at.is_none()));
+    }
 }

@@ -19,6 +19,19 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     Ok(tokens.into_iter().filter(|token| !is_space(&token.token)).collect())
 }
 
+/// The byte of `text` a place stands for; the text's length when the place is behind its end.
+pub(crate) fn byte_of(text: &str, place: Location) -> usize {
+    let mut start = 0;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        if number == place.line {
+            let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1);
+            return start + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at);
+        }
+        start += line.len();
+    }
+    text.len()
+}
+
 fn is_space(token: &Token) -> bool {
     matches!(
         token,

@@ -4,14 +4,14 @@
 //! own (`user_events#2`) with the written name as its alias, so two references with different delays stay apart.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use millrace_model::time::parse_interval;
 use sqlparser::ast::{Ident, ObjectName, Query, TableAlias, TableFactor, VisitMut, VisitorMut};
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
-use super::tokens::{DIALECT, is_word};
+use super::tokens::{DIALECT, byte_of, is_word};
 use crate::SqlError;
 
 /// A query, and what its stream clauses said.
@@ -25,6 +25,21 @@ pub(crate) struct StreamQuery {
 #[derive(Clone, Debug, Default)]
 struct Clause {
     watermark: Option<Watermark>,
+    /// Where the clause begins and ends in the file.
+    span: Option<Span>,
+}
+
+/// A table a query reads, as its text names it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Read {
+    /// The table, view or stream.
+    pub table: String,
+    /// Its name in the query's text, bytes.
+    pub name_at: Range<usize>,
+    /// Event-time column and delay in microseconds of its WATERMARK clause.
+    pub watermark: Option<(String, i64)>,
+    /// The WATERMARK clause in the query's text, bytes.
+    pub clause_at: Option<Range<usize>>,
 }
 
 /// An event-time column and how late its records may come.
@@ -145,7 +160,9 @@ fn take_clauses(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, BTreeMa
                 return Err(SqlError::at(token.span.start, "WATERMARK must follow the name of a stream"));
             };
             let (watermark, used) = clause(&tokens[at..])?;
-            clauses.entry((name.line, name.column)).or_default().watermark = Some(watermark);
+            let end = tokens[at + used - 1].span.end;
+            let span = Some(Span::new(token.span.start, end));
+            clauses.insert((name.line, name.column), Clause { watermark: Some(watermark), span });
             at += used;
             continue;
         }
@@ -180,6 +197,33 @@ fn clause(tokens: &[TokenWithSpan]) -> Result<(Watermark, usize), SqlError> {
     };
     let delay_micros = parse_interval(&text).map_err(|error| SqlError::at(place, error))?;
     Ok((Watermark { column, delay_micros }, tokens.len() - cursor.rest().len()))
+}
+
+/// The tables a query reads, in the order of its text. `text` is the file, of which the query is the part from byte `start` on.
+pub(super) fn reads(query: &StreamQuery, text: &str, start: usize) -> Vec<Read> {
+    let (_, instances) = name_instances(query, "");
+    let within = |span: Span| byte_of(text, span.start) - start..byte_of(text, span.end) - start;
+    let read = |instance: StreamInstance| {
+        let place = (instance.place.line, instance.place.column);
+        let name = byte_of(text, instance.place);
+        Read {
+            name_at: name - start..name - start + name_length(&text[name..]),
+            clause_at: query.clauses.get(&place).and_then(|clause| clause.span).map(within),
+            watermark: instance.watermark.map(|watermark| (watermark.column, watermark.delay_micros)),
+            table: instance.table,
+        }
+    };
+    let mut reads: Vec<Read> = instances.into_values().map(read).collect();
+    reads.sort_by_key(|read| read.name_at.start);
+    reads
+}
+
+/// Bytes of the name a text begins with, its backticks included.
+fn name_length(text: &str) -> usize {
+    match text.strip_prefix('`').and_then(|rest| rest.find('`')) {
+        Some(end) => end + 2,
+        None => text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len()),
+    }
 }
 
 /// Gives every table reference a unique name, with the written one as its alias; tells what each refers to. Names of
