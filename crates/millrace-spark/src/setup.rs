@@ -1,0 +1,186 @@
+//! A job on a session: its settings, streams, static tables, views, and the query of each table.
+
+use std::collections::BTreeMap;
+
+use spark_connect_proto as proto;
+use spark_connect_proto::write_stream_operation_start::Trigger;
+
+use crate::connect::Session;
+use crate::error::SparkError;
+use crate::job::{SparkJob, SparkSettings, SparkSource, SparkStatic, SparkTable, SparkTrigger, query_name};
+use crate::watermark::{ViewWatermark, text_for, view_watermarks};
+use crate::{decode, encode, kafka, relation};
+
+/// Settings every session needs: the SQL means the same wherever Spark runs.
+const CONF: [(&str, &str); 3] = [
+    ("spark.sql.session.timeZone", "UTC"),
+    ("spark.sql.ansi.enabled", "true"),
+    (
+        "spark.sql.streaming.stateStore.providerClass",
+        "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
+    ),
+];
+
+/// What can be known of a job before a server is asked.
+pub(crate) struct Prepared<'a> {
+    pub(crate) job: &'a SparkJob,
+    settings: &'a SparkSettings,
+    kafka: BTreeMap<String, String>,
+    watermarks: BTreeMap<String, ViewWatermark>,
+}
+
+impl<'a> Prepared<'a> {
+    /// # Errors
+    /// `Invalid` for Kafka properties or watermarks Spark cannot have.
+    pub(crate) fn new(job: &'a SparkJob, settings: &'a SparkSettings) -> Result<Self, SparkError> {
+        let of_job = |error: SparkError| error.of_job(&job.name);
+        let kafka = kafka::options(&settings.kafka).map_err(of_job)?;
+        let watermarks = view_watermarks(job).map_err(of_job)?;
+        Ok(Prepared { job, settings, kafka, watermarks })
+    }
+
+    /// Applies the settings of the session.
+    pub(crate) fn configure(&self, session: &Session) -> Result<(), SparkError> {
+        let own = self.settings.conf.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        for (key, value) in CONF.into_iter().chain(own) {
+            session.set(key, value).map_err(|error| error.of_job(&self.job.name))?;
+        }
+        Ok(())
+    }
+
+    /// Creates everything statements may name, and hands each failure to `failed`, which says whether to go on.
+    pub(crate) fn create_views(
+        &self,
+        session: &Session,
+        mut failed: impl FnMut(SparkError) -> Result<(), SparkError>,
+    ) -> Result<(), SparkError> {
+        let job = self.job;
+        let mut created = |name: &str, result: Result<(), SparkError>| match result {
+            Ok(()) => Ok(()),
+            Err(error) => failed(error.of_job(&job.name).of_table(name)),
+        };
+        for source in &job.sources {
+            let name = &source.contract.name;
+            created(name, session.create_view(name, self.source(source)))?;
+        }
+        for table in &job.statics {
+            created(&table.name, session.run_sql(&static_view(table)))?;
+        }
+        for view in &job.views {
+            let text = text_for(&view.query, &self.watermarks);
+            created(&view.name, session.create_view(&view.name, relation::sql(&text)))?;
+        }
+        Ok(())
+    }
+
+    fn source(&self, source: &SparkSource) -> proto::Relation {
+        let settings = self.settings;
+        let mut options = self.kafka.clone();
+        options.insert("subscribe".into(), source.topic.clone());
+        options.insert("startingOffsets".into(), "earliest".into());
+        options.insert("failOnDataLoss".into(), settings.fail_on_data_loss.to_string());
+        // Rows of our other backend come in transactions; those that were aborted are none.
+        options.insert("kafka.isolation.level".into(), "read_committed".into());
+        if let Some(records) = settings.records_per_batch_max {
+            options.insert("maxOffsetsPerTrigger".into(), records.to_string());
+        }
+        let contract = &source.contract;
+        let limits = decode::Limits {
+            value_bytes_max: settings.value_bytes_max,
+            depth_max: settings.depth_max,
+            future_micros_max: settings.future_micros_max,
+        };
+        let mut stream = decode::stages(contract, limits)
+            .iter()
+            .fold(relation::kafka(&options), |input, stage| relation::project(input, stage));
+        let malformed = format!("count_if(NOT {}) AS malformed", decode::GOOD);
+        stream = relation::observe(stream, &contract.name, &["count(*) AS records", &malformed]);
+        stream = relation::filter(stream, decode::GOOD);
+        stream = relation::project(stream, &decode::columns(contract));
+        if let Some((column, delay)) = self.watermarks.get(&contract.name) {
+            stream = relation::with_watermark(stream, column, *delay);
+            stream = relation::deduplicate(stream, &contract.deduplicate_by);
+        }
+        stream
+    }
+
+    /// The rows of a table.
+    pub(crate) fn rows(&self, table: &SparkTable) -> proto::Relation {
+        relation::sql(&text_for(&table.query, &self.watermarks))
+    }
+
+    /// The streaming query of a table.
+    pub(crate) fn query(&self, table: &SparkTable) -> proto::WriteStreamOperationStart {
+        let settings = self.settings;
+        let name = &table.contract.name;
+        let mut options = self.kafka.clone();
+        options.insert("topic".into(), table.topic.clone());
+        let folder = settings.checkpoint_dir.trim_end_matches('/');
+        options.insert("checkpointLocation".into(), format!("{folder}/{}/{name}", self.job.name));
+        let trigger = match (settings.trigger, table.trigger) {
+            (SparkTrigger::AvailableNow, _) => Trigger::AvailableNow(true),
+            (SparkTrigger::Every(_), Some(own)) => every(own),
+            (SparkTrigger::Every(usual), None) => every(usual),
+        };
+        proto::WriteStreamOperationStart {
+            input: Some(relation::project(self.rows(table), &encode::record(&table.contract))),
+            format: "kafka".into(),
+            options: options.into_iter().collect(),
+            trigger: Some(trigger),
+            output_mode: table.output_mode.name().into(),
+            query_name: query_name(&self.job.name, name),
+            ..Default::default()
+        }
+    }
+
+    /// A number that changes with whatever the query of a table is made of, secrets apart.
+    pub(crate) fn fingerprint(&self, table: &SparkTable) -> u64 {
+        let open = |name: &str| !name.contains("password") && !name.contains("jaas");
+        let kafka: Vec<_> = self.kafka.iter().filter(|(name, _)| open(name)).collect();
+        let settings = self.settings;
+        let run = (&settings.checkpoint_dir, settings.trigger, settings.records_per_batch_max, &settings.conf);
+        fnv(&format!(
+            "{:?} {table:?} {kafka:?} {run:?} {:?}",
+            (&self.job.sources, &self.job.views),
+            self.job.statics.len()
+        ))
+    }
+}
+
+fn every(interval: std::time::Duration) -> Trigger {
+    Trigger::ProcessingTimeInterval(format!("{} milliseconds", interval.as_millis().max(1)))
+}
+
+/// `CREATE TEMPORARY VIEW … USING …`, as the file has it.
+fn static_view(table: &SparkStatic) -> String {
+    // When it is read again is Spark's affair: with every batch.
+    let options = table.options.iter().filter(|(name, _)| *name != "refresh");
+    let options: Vec<String> =
+        options.map(|(name, value)| format!("{} {}", decode::literal(name), decode::literal(value))).collect();
+    let (name, format) = (decode::quoted(&table.name), &table.format);
+    format!("CREATE OR REPLACE TEMPORARY VIEW {name} USING {format} OPTIONS ({})", options.join(", "))
+}
+
+/// FNV-1a, 64 bits: the same in every build, unlike the standard library's hasher.
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn static_views_keep_their_options() {
+        let options = [("header", "true"), ("path", "it's.csv"), ("refresh", "60s")];
+        let table = SparkStatic {
+            name: "prices".into(),
+            format: "csv".into(),
+            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        assert_eq!(
+            static_view(&table),
+            r"CREATE OR REPLACE TEMPORARY VIEW `prices` USING csv OPTIONS ('header' 'true', 'path' 'it\'s.csv')"
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! Statements Spark does not take are told of before anything starts, with table, class and place.
+
+use millrace_spark::{SparkError, SparkJob, check};
+
+use crate::glue;
+use crate::servers::Spark;
+use crate::support::{Kafka, settings};
+
+/// A statement about stock levels, which has their columns.
+const GOOD: &str =
+    "SELECT product_id, max(product_name) AS product_name, max(category) AS category, sum(on_hand_change) AS on_hand,
+  sum(reserved_change) AS reserved, sum(on_hand_change) AS available, max(reorder_point) AS reorder_point,
+  'low' AS status, count(*) AS adjustments, max(event_time) AS last_change
+FROM STREAM inventory_updates GROUP BY product_id";
+
+fn stock(sql: &str) -> SparkJob {
+    let text = format!("CREATE STREAMING TABLE stock_levels TBLPROPERTIES ('output_mode' = 'update')\nAS {sql};\n");
+    glue::job("stock", &text, &glue::contracts(), "")
+}
+
+#[test]
+#[ignore = "starts Spark"]
+fn shipped_pipelines_pass_and_wrong_ones_are_told_of() {
+    let spark = Spark::start();
+    let kafka = Kafka::start();
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = settings(&spark, &kafka, dir.path());
+    let contracts = glue::contracts();
+    let shipped: Vec<SparkJob> =
+        glue::shipped().iter().map(|(name, text)| glue::job(name, text, &contracts, "")).collect();
+    let found = check(&settings, &shipped).expect("a server");
+    assert!(found.is_empty(), "{found:#?}");
+
+    let one = |sql: &str| -> SparkError {
+        let mut found = check(&settings, &[stock(sql)]).expect("a server");
+        assert_eq!(found.len(), 1, "{sql}: {found:?}");
+        let error = found.remove(0);
+        println!("{error}");
+        assert_eq!((error.job.as_deref(), error.table.as_deref()), (Some("stock"), Some("stock_levels")));
+        error
+    };
+    assert!(check(&settings, &[stock(GOOD)]).expect("a server").is_empty());
+    let error = one(&GOOD.replace("max(category)", "max(categorie)"));
+    assert_eq!(error.class.as_deref(), Some("UNRESOLVED_COLUMN.WITH_SUGGESTION"));
+    assert_eq!(error.position, Some((1, 67)));
+    assert_eq!(one(&GOOD.replace("GROUP BY", "GRUPPE BY")).class.as_deref(), Some("PARSE_SYNTAX_ERROR"));
+    assert!(one(&GOOD.replace("'low' AS status", "7 AS status")).message.contains("another type"));
+    assert!(one(&GOOD.replace(" AS status", " AS state")).message.contains("the contract has"));
+}
