@@ -1,4 +1,11 @@
-//! Whether Spark takes the jobs, told without starting a query.
+//! Whether Spark takes the jobs, told without starting any of their queries.
+//!
+//! Analysis finds unknown names, wrong types and wrong columns. What a stream cannot do (an output mode, a sort, a count of
+//! distinct values) Spark only finds when it makes a query, which is just before it looks whether a query of that name
+//! runs already. So one query that does nothing runs while we check, and every statement is offered under its name: Spark
+//! either finds fault with the statement, or with the name.
+
+use std::collections::BTreeMap;
 
 use millrace_model::{Column, ColumnType, ErrorKind};
 use spark_connect_proto::data_type::{Kind, Struct};
@@ -6,11 +13,10 @@ use spark_connect_proto::data_type::{Kind, Struct};
 use crate::connect::Session;
 use crate::error::SparkError;
 use crate::job::{SparkJob, SparkSettings, SparkTable};
-use crate::setup::Prepared;
+use crate::relation;
+use crate::setup::{Prepared, nowhere};
 
 /// Asks a live server about every statement. The list is empty when all is well; else it has every error found.
-///
-/// What Spark tells only when a query starts (an output mode that a statement cannot have) is not found.
 ///
 /// # Errors
 /// The server cannot be reached.
@@ -39,18 +45,27 @@ pub fn check(settings: &SparkSettings, jobs: &[SparkJob]) -> Result<Vec<SparkErr
 
 fn check_job(session: &Session, prepared: &Prepared<'_>, found: &mut Vec<SparkError>) -> Result<(), SparkError> {
     prepared.create_views(session, |error| keep(error, found))?;
+    let rate = relation::stream("rate", &BTreeMap::from([("rowsPerSecond".to_owned(), "1".to_owned())]));
+    let taken = session.start(nowhere(rate, "append", NAME))?;
     for table in &prepared.job.tables {
         let name = &table.contract.name;
         let checked = session.schema(prepared.rows(table)).and_then(|schema| {
             compare(table, &schema)?;
-            session.explain(prepared.rows(table)).map(drop)
+            match session.start(prepared.trial(table, NAME)) {
+                Ok(query) => session.stop(&query),
+                Err(error) if error.message.contains(&format!("query with name {NAME}")) => Ok(()),
+                Err(error) => Err(error),
+            }
         });
         if let Err(error) = checked {
             keep(error.of_job(&prepared.job.name).of_table(name), found)?;
         }
     }
-    Ok(())
+    session.stop(&taken)
 }
+
+/// Name of the query that does nothing.
+const NAME: &str = "millrace-check";
 
 /// An error about a statement is a finding; a lost server ends the check.
 fn keep(error: SparkError, found: &mut Vec<SparkError>) -> Result<(), SparkError> {

@@ -179,16 +179,6 @@ impl Session {
         }
     }
 
-    /// The physical plan of a relation: making it is what finds most operations that streams do not have.
-    pub(crate) fn explain(&self, input: proto::Relation) -> Result<String, SparkError> {
-        let mode = analyze::explain::ExplainMode::Simple as i32;
-        let plan = Some(plan(proto::plan::OpType::Root(input)));
-        match self.analyze("explain", Analyze::Explain(analyze::Explain { plan, explain_mode: mode }))? {
-            Some(Analysis::Explain(explained)) => Ok(explained.explain_string),
-            other => Err(unexpected("explain", &other)),
-        }
-    }
-
     /// Starts a streaming query.
     pub(crate) fn start(&self, start: proto::WriteStreamOperationStart) -> Result<RunningQuery, SparkError> {
         let name = start.query_name.clone();

@@ -19,10 +19,10 @@ pub(crate) fn sql(text: &str) -> proto::Relation {
     relation(RelType::Sql(proto::Sql { query: text.to_owned(), ..Default::default() }))
 }
 
-/// A stream of Kafka records.
-pub(crate) fn kafka(options: &BTreeMap<String, String>) -> proto::Relation {
+/// A stream from a source of this format, `kafka` or `rate`.
+pub(crate) fn stream(format: &str, options: &BTreeMap<String, String>) -> proto::Relation {
     let source = proto::read::DataSource {
-        format: Some("kafka".into()),
+        format: Some(format.into()),
         options: options.iter().map(|(key, value)| (key.clone(), value.clone())).collect::<HashMap<_, _>>(),
         ..Default::default()
     };

@@ -92,7 +92,7 @@ impl<'a> Prepared<'a> {
         };
         let mut stream = decode::stages(contract, limits)
             .iter()
-            .fold(relation::kafka(&options), |input, stage| relation::project(input, stage));
+            .fold(relation::stream("kafka", &options), |input, stage| relation::project(input, stage));
         let malformed = format!("count_if(NOT {}) AS malformed", decode::GOOD);
         stream = relation::observe(stream, &contract.name, &["count(*) AS records", &malformed]);
         stream = relation::filter(stream, decode::GOOD);
@@ -133,6 +133,11 @@ impl<'a> Prepared<'a> {
         }
     }
 
+    /// The same rows in the same mode under another name, to nowhere: what [`check()`](crate::check()) asks Spark to judge.
+    pub(crate) fn trial(&self, table: &SparkTable, name: &str) -> proto::WriteStreamOperationStart {
+        nowhere(self.rows(table), table.output_mode.name(), name)
+    }
+
     /// A number that changes with whatever the query of a table is made of, secrets apart.
     pub(crate) fn fingerprint(&self, table: &SparkTable) -> u64 {
         let open = |name: &str| !name.contains("password") && !name.contains("jaas");
@@ -144,6 +149,18 @@ impl<'a> Prepared<'a> {
             (&self.job.sources, &self.job.views),
             self.job.statics.len()
         ))
+    }
+}
+
+/// A query that writes nothing.
+pub(crate) fn nowhere(input: proto::Relation, output_mode: &str, name: &str) -> proto::WriteStreamOperationStart {
+    proto::WriteStreamOperationStart {
+        input: Some(input),
+        format: "noop".into(),
+        output_mode: output_mode.into(),
+        query_name: name.into(),
+        trigger: Some(every(std::time::Duration::from_secs(3_600))),
+        ..Default::default()
     }
 }
 

@@ -44,6 +44,9 @@ fn shipped_pipelines_pass_and_wrong_ones_are_told_of() {
     assert_eq!(error.class.as_deref(), Some("UNRESOLVED_COLUMN.WITH_SUGGESTION"));
     assert_eq!(error.position, Some((1, 67)));
     assert_eq!(one(&GOOD.replace("GROUP BY", "GRUPPE BY")).class.as_deref(), Some("PARSE_SYNTAX_ERROR"));
+    let distinct = one(&GOOD.replace("count(*) AS", "count(DISTINCT event_id) AS"));
+    assert!(distinct.message.contains("istinct"), "{distinct}");
+    assert!(one(&format!("{GOOD} ORDER BY product_id")).message.contains("ort"));
     assert!(one(&GOOD.replace("'low' AS status", "7 AS status")).message.contains("another type"));
     assert!(one(&GOOD.replace(" AS status", " AS state")).message.contains("the contract has"));
 }
