@@ -50,8 +50,15 @@ impl SparkError {
 
 impl From<spark_connect_core::error::SparkError> for SparkError {
     fn from(error: spark_connect_core::error::SparkError) -> Self {
-        let text = error.message();
         let class = error.get_condition();
+        let mut text = error.message();
+        // The client puts the class before a message that begins with it.
+        if let Some(class) = &class
+            && let Some(rest) = text.strip_prefix(&format!("[{class}] "))
+            && rest.starts_with(&format!("[{class}]"))
+        {
+            text = rest.to_owned();
+        }
         SparkError::reported(kind_of(error.grpc_code, class.as_deref(), &text), class, &text)
     }
 }

@@ -116,8 +116,8 @@ pub enum SparkTrigger {
     AvailableNow,
 }
 
-/// How jobs run.
-#[derive(Clone, Debug)]
+/// How jobs run. Its `Debug` form shows no secrets.
+#[derive(Clone)]
 pub struct SparkSettings {
     /// The Spark Connect server: `sc://host:15002`, with `;token=…;use_ssl=true` behind a slash where it asks for them.
     pub url: String,
@@ -178,6 +178,19 @@ impl SparkSettings {
             retry: RetryPolicy::default(),
             failures_max: 5,
         }
+    }
+}
+
+impl std::fmt::Debug for SparkSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SparkSettings")
+            .field("server", &crate::session_file::server_of(&self.url))
+            .field("kafka", &self.kafka.keys())
+            .field("checkpoint_dir", &self.checkpoint_dir)
+            .field("session_dir", &self.session_dir)
+            .field("trigger", &self.trigger)
+            .field("records_per_batch_max", &self.records_per_batch_max)
+            .finish_non_exhaustive()
     }
 }
 

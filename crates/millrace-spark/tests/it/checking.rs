@@ -1,6 +1,6 @@
 //! Statements Spark does not take are told of before anything starts, with table, class and place.
 
-use millrace_spark::{SparkError, SparkJob, check};
+use millrace_spark::{SparkError, SparkJob, SparkStatic, check};
 
 use crate::glue;
 use crate::servers::Spark;
@@ -42,8 +42,24 @@ fn shipped_pipelines_pass_and_wrong_ones_are_told_of() {
     assert!(check(&settings, &[stock(GOOD)]).expect("a server").is_empty());
     let error = one(&GOOD.replace("max(category)", "max(categorie)"));
     assert_eq!(error.class.as_deref(), Some("UNRESOLVED_COLUMN.WITH_SUGGESTION"));
-    assert_eq!(error.position, Some((1, 67)));
+    assert_eq!(error.position, Some((1, 59)));
     assert_eq!(one(&GOOD.replace("GROUP BY", "GRUPPE BY")).class.as_deref(), Some("PARSE_SYNTAX_ERROR"));
+    // A static table is read where its options say.
+    let csv = dir.path().join("prices.csv");
+    std::fs::write(&csv, "product_id,price\np1,5\n").expect("a file");
+    let mut joined = stock(
+        &GOOD.replace("GROUP BY product_id", "JOIN prices USING (product_id) WHERE price > 3 GROUP BY product_id"),
+    );
+    assert_eq!(
+        check(&settings, std::slice::from_ref(&joined)).expect("a server")[0].class.as_deref(),
+        Some("TABLE_OR_VIEW_NOT_FOUND")
+    );
+    let options = [("path", csv.display().to_string()), ("header", "true".into()), ("inferSchema", "true".into())];
+    let options = options.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    joined.statics.push(SparkStatic { name: "prices".into(), format: "csv".into(), options });
+    let found = check(&settings, &[joined]).expect("a server");
+    assert!(found.is_empty(), "{found:?}");
+
     let distinct = one(&GOOD.replace("count(*) AS", "count(DISTINCT event_id) AS"));
     assert!(distinct.message.contains("istinct"), "{distinct}");
     assert!(one(&format!("{GOOD} ORDER BY product_id")).message.contains("ort"));
