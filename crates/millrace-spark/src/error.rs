@@ -54,10 +54,10 @@ impl From<spark_connect_core::error::SparkError> for SparkError {
         let mut text = error.message();
         // The client puts the class before a message that begins with it.
         if let Some(class) = &class
-            && let Some(rest) = text.strip_prefix(&format!("[{class}] "))
-            && rest.starts_with(&format!("[{class}]"))
+            && let Some(rest) = text.strip_prefix(&format!("[{class}]"))
+            && rest.trim_start().starts_with(&format!("[{class}]"))
         {
-            text = rest.to_owned();
+            text = rest.trim_start().to_owned();
         }
         SparkError::reported(kind_of(error.grpc_code, class.as_deref(), &text), class, &text)
     }
@@ -100,7 +100,7 @@ fn position_in(text: &str) -> Option<(u64, u64)> {
 const MESSAGE_CHARS_MAX: usize = 1_000;
 
 fn shortened(text: &str) -> String {
-    let end = ["\n\tat ", "\nJVM stacktrace", ";\n'", "\n=== Streaming Query ==="]
+    let end = ["\n\tat ", "\nJVM stacktrace", ";\n'", ";\n~", "\n=== Streaming Query ==="]
         .iter()
         .filter_map(|mark| text.find(mark))
         .min();
@@ -153,6 +153,16 @@ mod tests {
             error.to_string(),
             "job shop, table orders: line 3 column 8 of its query: [UNRESOLVED_COLUMN.WITH_SUGGESTION] A column `x` cannot \
              be resolved. SQLSTATE: 42703; line 3 pos 7"
+        );
+    }
+
+    #[test]
+    fn plans_are_left_out() {
+        let text = "Sorting is not supported on streaming DataFrames/Datasets;\n~Sort [a#1 ASC], true\n+- ~Relation";
+        let error = SparkError::reported(ErrorKind::Invalid, Some("_LEGACY_ERROR_TEMP_3102".into()), text);
+        assert_eq!(
+            error.to_string(),
+            "[_LEGACY_ERROR_TEMP_3102] Sorting is not supported on streaming DataFrames/Datasets"
         );
     }
 
