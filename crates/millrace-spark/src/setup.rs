@@ -85,12 +85,7 @@ impl<'a> Prepared<'a> {
             options.insert("maxOffsetsPerTrigger".into(), records.to_string());
         }
         let contract = &source.contract;
-        let limits = decode::Limits {
-            value_bytes_max: settings.value_bytes_max,
-            depth_max: settings.depth_max,
-            future_micros_max: settings.future_micros_max,
-        };
-        let mut stream = decode::stages(contract, limits)
+        let mut stream = decode::stages(contract, self.limits())
             .iter()
             .fold(relation::stream("kafka", &options), |input, stage| relation::project(input, stage));
         let malformed = format!("count_if(NOT {}) AS malformed", decode::GOOD);
@@ -138,18 +133,53 @@ impl<'a> Prepared<'a> {
         nowhere(self.rows(table), table.output_mode.name(), name)
     }
 
-    /// A number that changes with whatever the query of a table is made of, secrets apart.
+    /// A number that changes with whatever the query of a table is made of, secrets apart: those a query is started
+    /// again with when the old ones have failed it.
     pub(crate) fn fingerprint(&self, table: &SparkTable) -> u64 {
-        let open = |name: &str| !name.contains("password") && !name.contains("jaas");
-        let kafka: Vec<_> = self.kafka.iter().filter(|(name, _)| open(name)).collect();
         let settings = self.settings;
-        let run = (&settings.checkpoint_dir, settings.trigger, settings.records_per_batch_max, &settings.conf);
-        fnv(&format!(
-            "{:?} {table:?} {kafka:?} {run:?} {:?}",
-            (&self.job.sources, &self.job.views),
-            self.job.statics.len()
-        ))
+        let sources: Vec<_> = self
+            .job
+            .sources
+            .iter()
+            .map(|source| {
+                let contract = &source.contract;
+                let read = (decode::stages(contract, self.limits()), decode::columns(contract));
+                let repeats = (self.watermarks.get(&contract.name), &contract.deduplicate_by);
+                (&contract.name, &source.topic, read, repeats)
+            })
+            .collect();
+        let views: Vec<_> =
+            self.job.views.iter().map(|view| (&view.name, text_for(&view.query, &self.watermarks))).collect();
+        let statics: Vec<String> = self
+            .job
+            .statics
+            .iter()
+            .map(|table| {
+                let options = table.options.iter().filter(|(name, _)| is_open(name));
+                let options = options.map(|(name, value)| (name.clone(), value.clone())).collect();
+                static_view(&SparkStatic { options, ..table.clone() })
+            })
+            .collect();
+        let rows = (text_for(&table.query, &self.watermarks), encode::record(&table.contract), &table.topic);
+        let run = (table.output_mode.name(), settings.trigger, table.trigger, &settings.checkpoint_dir);
+        let reading = (settings.records_per_batch_max, settings.fail_on_data_loss);
+        let kafka: Vec<_> = self.kafka.iter().filter(|(name, _)| is_open(name)).collect();
+        fnv(&format!("{:?}", (sources, views, statics, rows, run, reading, kafka, CONF, &settings.conf)))
     }
+
+    fn limits(&self) -> decode::Limits {
+        decode::Limits {
+            value_bytes_max: self.settings.value_bytes_max,
+            depth_max: self.settings.depth_max,
+            future_micros_max: self.settings.future_micros_max,
+        }
+    }
+}
+
+/// An option of this name holds no secret.
+fn is_open(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    !["password", "jaas", "secret", "token"].iter().any(|word| name.contains(word))
 }
 
 /// A query that writes nothing.
@@ -186,6 +216,7 @@ fn fnv(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{SparkOutputMode, SparkQuery, SparkView};
 
     #[test]
     fn static_views_keep_their_options() {
@@ -199,5 +230,71 @@ mod tests {
             static_view(&table),
             r"CREATE OR REPLACE TEMPORARY VIEW `prices` USING csv OPTIONS ('header' 'true', 'path' 'it\'s.csv')"
         );
+    }
+
+    fn job() -> SparkJob {
+        let contract = |name: &str| millrace_model::Contracts::builtin().get(name).expect("shipped").clone();
+        let query = |sql: &str| SparkQuery { sql: sql.into(), reads: Vec::new() };
+        let options = BTreeMap::from([("path".to_owned(), "a.csv".to_owned()), ("password".into(), "old".into())]);
+        SparkJob {
+            name: "test".into(),
+            sources: vec![SparkSource { contract: contract("transactions"), topic: "transactions".into() }],
+            views: vec![SparkView { name: "v".into(), query: query("SELECT 1") }],
+            statics: vec![SparkStatic { name: "s".into(), format: "csv".into(), options }],
+            tables: vec![SparkTable {
+                contract: contract("dead_letters"),
+                topic: "out".into(),
+                query: query("SELECT 2"),
+                output_mode: SparkOutputMode::Update,
+                trigger: None,
+            }],
+        }
+    }
+
+    fn fingerprint_of(change: impl FnOnce(&mut SparkJob, &mut SparkSettings)) -> u64 {
+        let (mut job, mut settings) = (job(), SparkSettings::new("sc://a:1", "/checkpoints", "/sessions"));
+        settings.kafka = BTreeMap::from([("bootstrap.servers".to_owned(), "a:1".to_owned())]);
+        change(&mut job, &mut settings);
+        Prepared::new(&job, &settings).expect("a job").fingerprint(&job.tables[0])
+    }
+
+    #[test]
+    fn the_fingerprint_tells_what_is_to_run_from_what_runs() {
+        let before = fingerprint_of(|_, _| {});
+        let mut all = std::collections::BTreeSet::from([before]);
+        let mut differs = |change: fn(&mut SparkJob, &mut SparkSettings)| {
+            assert!(all.insert(fingerprint_of(change)), "change {} is not seen", all.len());
+        };
+        differs(|job, _| job.tables[0].query.sql.push(' '));
+        differs(|job, _| job.tables[0].topic.push('2'));
+        differs(|job, _| job.tables[0].contract.key.clear());
+        differs(|job, _| job.tables[0].output_mode = SparkOutputMode::Append);
+        differs(|job, _| job.tables[0].trigger = Some(std::time::Duration::from_secs(5)));
+        differs(|job, _| job.views[0].query.sql.push(' '));
+        differs(|job, _| job.sources[0].topic.push('2'));
+        differs(|job, _| drop(job.sources[0].contract.columns.pop()));
+        differs(|job, _| job.sources[0].contract.deduplicate_by.clear());
+        differs(|job, _| job.sources[0].contract.watermark_delay_micros += 1);
+        differs(|job, _| drop(job.statics[0].options.insert("path".into(), "b.csv".into())));
+        differs(|job, _| job.statics[0].format = "parquet".into());
+        differs(|_, settings| drop(settings.conf.insert("spark.sql.shuffle.partitions".into(), "4".into())));
+        differs(|_, settings| drop(settings.kafka.insert("bootstrap.servers".into(), "b:1".into())));
+        differs(|_, settings| settings.trigger = SparkTrigger::AvailableNow);
+        differs(|_, settings| settings.records_per_batch_max = Some(7));
+        differs(|_, settings| settings.checkpoint_dir.push('2'));
+        differs(|_, settings| settings.depth_max += 1);
+        differs(|_, settings| settings.fail_on_data_loss = false);
+    }
+
+    #[test]
+    fn the_fingerprint_is_the_same_for_the_same_query() {
+        let before = fingerprint_of(|_, _| {});
+        assert_eq!(before, fingerprint_of(|_, _| {}));
+        let same = [
+            fingerprint_of(|job, _| drop(job.statics[0].options.insert("password".into(), "new".into()))),
+            fingerprint_of(|_, settings| settings.poll_interval *= 2),
+            fingerprint_of(|_, settings| settings.url.push_str("/;token=new")),
+        ];
+        assert_eq!(same, [before; 3]);
     }
 }
