@@ -58,12 +58,16 @@ pub struct SparkPosition {
 }
 
 /// Records of one source in one batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct SparkSourceCounts {
     /// Records read.
     pub records_in: u64,
     /// Of those, records that break the contract.
     pub records_malformed: u64,
+    /// Records that came a second of the time since the batch before began; 0 in the first batch of a run.
+    pub input_rate: f64,
+    /// Records that were worked on a second of the batch's time.
+    pub processed_rate: f64,
 }
 
 impl SparkProgress {
@@ -119,9 +123,12 @@ impl SparkProgress {
     fn add_source(&mut self, source: &Value) {
         let ends = offsets(&source["latestOffset"]);
         let records = source["numInputRows"].as_u64().unwrap_or(0);
+        let rate = |name: &str| source[name].as_f64().unwrap_or(0.0);
         for ((topic, partition), offset) in offsets(&source["endOffset"]) {
             let counts = self.sources.entry(topic.clone()).or_default();
             counts.records_in = counts.records_in.max(records);
+            counts.input_rate = counts.input_rate.max(rate("inputRowsPerSecond"));
+            counts.processed_rate = counts.processed_rate.max(rate("processedRowsPerSecond"));
             let end_offset = ends.get(&(topic.clone(), partition)).copied();
             let known = self.positions.iter_mut().find(|known| known.topic == topic && known.partition == partition);
             match known {
@@ -130,6 +137,16 @@ impl SparkProgress {
                 None => self.positions.push(SparkPosition { topic, partition, offset, end_offset }),
             }
         }
+    }
+
+    /// Records that came a second, of all sources.
+    pub fn input_rate(&self) -> f64 {
+        self.sources.values().map(|source| source.input_rate).sum()
+    }
+
+    /// Records that were worked on a second, of all sources.
+    pub fn processed_rate(&self) -> f64 {
+        self.sources.values().map(|source| source.processed_rate).sum()
     }
 
     /// Where the records of this batch went, as far as Spark tells: late rows stand for late records.
@@ -251,6 +268,37 @@ mod tests {
         assert!(counts.balances());
         assert_eq!((counts.records_in, counts.records_malformed), (20, 5));
         assert_eq!((counts.records_duplicate, counts.records_late, counts.records_counted), (4, 2, 9));
+    }
+
+    /// Two batches of a shipped table, as Spark 4.2.0 wrote them: everything there was, then what the watermark closes.
+    const TOLD: &str = include_str!("../tests/data/progress.json");
+
+    #[test]
+    fn what_spark_told_is_read() {
+        let told: Vec<Value> = serde_json::from_str(TOLD).expect("JSON");
+        let topics = BTreeMap::from([("transactions".to_owned(), "transactions".to_owned())]);
+        let read = |text: &Value| SparkProgress::parse("fraud", "fraud_refund_abuse", &topics, &text.to_string());
+        let [first, second] = [&told[0], &told[1]].map(|text| read(text).expect("Spark's progress"));
+        assert_eq!((first.batch, second.batch, first.run_id == second.run_id), (0, 1, true));
+
+        let positions = [(0, 1125), (1, 1149), (2, 1086), (3, 1258)].map(|(partition, offset)| SparkPosition {
+            topic: "transactions".into(),
+            partition,
+            offset,
+            end_offset: Some(offset),
+        });
+        assert_eq!((&first.positions[..], &second.positions[..]), (&positions[..], &positions[..]));
+        let counts = first.counts();
+        assert!(counts.balances());
+        assert_eq!((counts.records_in, counts.records_malformed, counts.records_duplicate), (4_618, 10, 20));
+        assert_eq!((counts.records_late, counts.records_counted, first.rows_out), (0, 4_588, Some(15)));
+        assert_eq!((first.state_rows, first.state_bytes), (268 + 4_588, 9_224 + 15_928));
+        assert_eq!((first.batch_micros, first.phases_ms["addBatch"]), (86_432_000, 75_160));
+        assert_eq!(first.input_rate(), 0.0);
+        assert!((first.processed_rate() - 53.428_667).abs() < 1e-6);
+        assert_eq!(first.watermark, None, "1970 is none");
+        assert_eq!(second.watermark, Timestamp::parse(b"2026-11-23T01:03:50Z"));
+        assert_eq!(second.counts(), RecordCounts::default());
     }
 
     #[test]
