@@ -22,7 +22,7 @@ fn stock(sql: &str) -> SparkJob {
 #[ignore = "starts Spark"]
 fn shipped_pipelines_pass_and_wrong_ones_are_told_of() {
     let spark = Spark::start();
-    let kafka = Kafka::start();
+    let kafka = Kafka::at(&spark.bootstrap_servers());
     let dir = tempfile::tempdir().expect("a folder");
     let settings = settings(&spark, &kafka, dir.path());
     let contracts = glue::contracts();

@@ -285,7 +285,8 @@ fn both_refuse_the_same_records() {
     (result.name, result.role) = ("kept".into(), Role::Result);
     contracts.insert(result);
     let job = glue::job("nasty", SQL, &contracts, "");
-    let kafka = Kafka::start();
+    let spark = Spark::start();
+    let kafka = Kafka::at(&spark.bootstrap_servers());
     kafka.create([("nasty", 1), ("kept", 1)]);
     let corpus = corpus();
     assert!(corpus.len() > 200, "{}", corpus.len());
@@ -293,7 +294,6 @@ fn both_refuse_the_same_records() {
     kafka
         .produce("nasty", corpus.iter().map(|value| Outgoing { value: value.as_deref(), time, ..Outgoing::default() }));
 
-    let spark = Spark::start();
     let dir = tempfile::tempdir().expect("a folder");
     let mut settings = settings(&spark, &kafka, dir.path());
     settings.trigger = SparkTrigger::AvailableNow;

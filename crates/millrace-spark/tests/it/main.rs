@@ -1,4 +1,4 @@
-//! The Spark backend against a real Spark, with the embedded broker as Kafka. Everything here starts servers.
+//! The Spark backend against a real Spark, with a real Kafka or the embedded broker. Everything here starts servers.
 
 mod checking;
 mod decoding;

@@ -1,8 +1,9 @@
 //! The pipelines that ship, on both backends over the same records: the same final rows.
 //!
-//! The embedded backend is the built program (`MILLRACE_BIN`, or `millrace` beside this test's folder); its broker is the
-//! Kafka of both. Spark takes everything in bounded runs and writes to topics of its own. The shop of this test sends no
-//! late records: what is late depends on how records fall into batches (docs/spark-differences.md).
+//! The embedded backend is the built program (`MILLRACE_BIN`, or `millrace` of the same target folder, which
+//! `cargo test --workspace` builds and `cargo test -p millrace-spark` does not); its broker is the Kafka of both. Spark
+//! takes everything in bounded runs and writes to topics of its own. The shop of this test sends no late records: what is
+//! late depends on how records fall into batches (docs/spark-differences.md).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,8 @@ impl Drop for Embedded {
 fn program() -> PathBuf {
     let beside = || std::env::current_exe().ok()?.parent()?.parent().map(|folder| folder.join("millrace"));
     let program = std::env::var_os("MILLRACE_BIN").map(PathBuf::from).or_else(beside).expect("a path");
-    assert!(program.exists(), "{} is not there: build it first, or name it in MILLRACE_BIN", program.display());
+    let told = "build it first with `cargo build --release`, or name it in MILLRACE_BIN";
+    assert!(program.exists(), "the product's program {} is not there: {told}", program.display());
     program
 }
 
@@ -270,7 +272,7 @@ fn every_shipped_pipeline_gives_the_same_rows() {
 
     let names: Vec<String> = tables.iter().map(|table| table.topic.clone()).collect();
     kafka.create(names.iter().map(|name| (name.as_str(), 1)));
-    let spark = Spark::start();
+    let spark = Spark::start().without_kafka();
     let mut settings = settings(&spark, kafka, dir.path());
     settings.trigger = SparkTrigger::AvailableNow;
     let started = Instant::now();

@@ -110,9 +110,9 @@ impl Clicks<'_> {
 #[test]
 #[ignore = "starts Spark"]
 fn a_killed_client_takes_its_queries_over_and_a_killed_server_is_started_from_the_checkpoint() {
-    let kafka = Kafka::start();
-    kafka.create([("clicks", 2), ("seen", 1)]);
     let mut spark = Spark::start();
+    let kafka = Kafka::at(&spark.bootstrap_servers());
+    kafka.create([("clicks", 2), ("seen", 1)]);
     let dir = tempfile::tempdir().expect("a folder");
     std::fs::write(dir.path().join("spark"), spark.url()).expect("written");
     std::fs::write(dir.path().join("kafka"), &kafka.servers).expect("written");
@@ -139,6 +139,15 @@ fn a_killed_client_takes_its_queries_over_and_a_killed_server_is_started_from_th
     assert_eq!(clicks.arrived(), (1_500, 1_500));
     let second = event("told of", &|lines| last_batch(lines).filter(|line| line != &first));
     assert_eq!(run_of(&first), run_of(&second), "the same run of the query");
+    // A run that is taken over is told of again from its first batch on; no batch is left out, no idle time is a batch.
+    wait_for("every record is told of once", MOST, || {
+        let batches: BTreeMap<String, u64> = events()
+            .iter()
+            .filter_map(|line| line.strip_prefix("batch ")?.rsplit_once(" in "))
+            .map(|(batch, records)| (batch.to_owned(), records.parse().expect("a number")))
+            .collect();
+        (batches.values().sum::<u64>() == 1_500).then_some(())
+    });
     let sessions: Vec<String> = events().into_iter().filter(|line| line.starts_with("connected")).collect();
     assert_eq!((sessions.len(), &sessions[0]), (2, &sessions[1]), "the same session");
 

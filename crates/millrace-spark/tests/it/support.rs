@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use millrace_broker::{Broker, BrokerSettings};
 use millrace_model::Timestamp;
 use millrace_spark::SparkSettings;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -34,27 +33,14 @@ pub(crate) struct Outgoing<'a> {
 pub(crate) struct Kafka {
     pub(crate) servers: String,
     runtime: tokio::runtime::Runtime,
-    /// Our own, if it is.
-    _broker: Option<(Broker, tempfile::TempDir)>,
 }
 
 impl Kafka {
-    /// The embedded broker, in this process.
-    pub(crate) fn start() -> Self {
-        let runtime = runtime();
-        let dir = tempfile::tempdir().expect("a folder");
-        let settings = BrokerSettings {
-            data_dir: dir.path().to_owned(),
-            listen: "127.0.0.1:0".parse().expect("an address"),
-            ..BrokerSettings::default()
-        };
-        let broker = runtime.block_on(Broker::start(settings)).expect("the broker starts");
-        Kafka { servers: broker.address().to_string(), runtime, _broker: Some((broker, dir)) }
-    }
-
-    /// One that runs elsewhere.
+    /// One that runs.
     pub(crate) fn at(servers: &str) -> Self {
-        Kafka { servers: servers.to_owned(), runtime: runtime(), _broker: None }
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build().expect("a runtime");
+        Kafka { servers: servers.to_owned(), runtime }
     }
 
     fn client(&self) -> ClientConfig {
@@ -132,10 +118,6 @@ impl Kafka {
         }
         records
     }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
 /// Settings for a server and a cluster, with everything kept in a folder.
