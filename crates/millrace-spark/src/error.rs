@@ -18,7 +18,7 @@ pub struct SparkError {
     /// What was wrong.
     pub message: String,
     /// Line and column in the statement's query, both from 1, where Spark tells them.
-    pub position: Option<(u64, u64)>,
+    pub position: Option<(u32, u32)>,
 }
 
 impl SparkError {
@@ -88,12 +88,12 @@ fn class_in(text: &str) -> Option<String> {
 }
 
 /// The place behind a message: `line 3 pos 7`, where the position counts from 0.
-fn position_in(text: &str) -> Option<(u64, u64)> {
-    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u64>().ok();
+fn position_in(text: &str) -> Option<(u32, u32)> {
+    let number = |text: &str| text.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().ok();
     let (_, rest) = text.split_once("line ")?;
     let line = number(rest)?;
     let (_, rest) = rest.split_once("pos ").or_else(|| rest.split_once("position "))?;
-    Some((line, number(rest)? + 1))
+    Some((line, number(rest)?.saturating_add(1)))
 }
 
 /// Longest message kept, characters: Spark appends whole plans and stack traces.

@@ -18,13 +18,10 @@ fn stock(sql: &str) -> SparkJob {
     glue::job("stock", &text, &glue::contracts(), "")
 }
 
-#[test]
-#[ignore = "starts Spark"]
-fn shipped_pipelines_pass_and_wrong_ones_are_told_of() {
-    let spark = Spark::start();
+pub(crate) fn shipped_pipelines_pass_and_wrong_ones_are_told_of(spark: &Spark) {
     let kafka = Kafka::at(&spark.bootstrap_servers());
     let dir = tempfile::tempdir().expect("a folder");
-    let settings = settings(&spark, &kafka, dir.path());
+    let settings = settings(spark, &kafka, dir.path());
     let contracts = glue::contracts();
     let shipped: Vec<SparkJob> =
         glue::shipped().iter().map(|(name, text)| glue::job(name, text, &contracts, "")).collect();

@@ -275,9 +275,7 @@ fn own(contract: &Contract, value: Option<&[u8]>) -> Result<String, String> {
     Ok(String::from_utf8(row).expect("text"))
 }
 
-#[test]
-#[ignore = "starts Spark"]
-fn both_refuse_the_same_records() {
+pub(crate) fn both_refuse_the_same_records(spark: &Spark) {
     let contract = Contract::parse(CONTRACT).expect("a contract");
     let mut contracts = Contracts::default();
     contracts.insert(contract.clone());
@@ -285,7 +283,6 @@ fn both_refuse_the_same_records() {
     (result.name, result.role) = ("kept".into(), Role::Result);
     contracts.insert(result);
     let job = glue::job("nasty", SQL, &contracts, "");
-    let spark = Spark::start();
     let kafka = Kafka::at(&spark.bootstrap_servers());
     kafka.create([("nasty", 1), ("kept", 1)]);
     let corpus = corpus();
@@ -295,7 +292,7 @@ fn both_refuse_the_same_records() {
         .produce("nasty", corpus.iter().map(|value| Outgoing { value: value.as_deref(), time, ..Outgoing::default() }));
 
     let dir = tempfile::tempdir().expect("a folder");
-    let mut settings = settings(&spark, &kafka, dir.path());
+    let mut settings = settings(spark, &kafka, dir.path());
     settings.trigger = SparkTrigger::AvailableNow;
     let (mut read, mut malformed) = (0, 0);
     run(&job, &settings, &|| false, &mut |event| {

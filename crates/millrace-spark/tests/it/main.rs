@@ -7,3 +7,28 @@ mod pipelines;
 mod servers;
 mod supervision;
 mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use servers::Spark;
+
+/// One server for all tests that leave it running: its start and its first queries take most of a minute.
+#[test]
+#[ignore = "starts Spark, Kafka and the product; minutes"]
+fn on_one_server() {
+    let parts: [(&str, fn(&Spark)); 3] = [
+        ("shipped pipelines pass, wrong ones are told of", checking::shipped_pipelines_pass_and_wrong_ones_are_told_of),
+        ("both backends refuse the same records", decoding::both_refuse_the_same_records),
+        ("every shipped pipeline gives the same rows", pipelines::every_shipped_pipeline_gives_the_same_rows),
+    ];
+    let spark = Spark::start();
+    let mut failed = Vec::new();
+    for (name, part) in parts {
+        let started = Instant::now();
+        let ok = catch_unwind(AssertUnwindSafe(|| part(&spark))).is_ok();
+        println!("{name}: {} in {:.0} s", if ok { "ok" } else { "FAILED" }, started.elapsed().as_secs_f64());
+        failed.extend((!ok).then_some(name));
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}

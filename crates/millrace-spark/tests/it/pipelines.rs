@@ -223,9 +223,7 @@ fn differing(a: &Value, b: &Value) -> Vec<String> {
     wrong.map(|(name, value)| format!("{name}: embedded {value}, Spark {}", b[name.as_str()])).collect()
 }
 
-#[test]
-#[ignore = "starts Spark and the product; minutes"]
-fn every_shipped_pipeline_gives_the_same_rows() {
+pub(crate) fn every_shipped_pipeline_gives_the_same_rows(spark: &Spark) {
     let contracts = glue::contracts();
     let jobs: Vec<SparkJob> =
         glue::shipped().iter().map(|(name, text)| glue::job(name, text, &contracts, PREFIX)).collect();
@@ -272,8 +270,7 @@ fn every_shipped_pipeline_gives_the_same_rows() {
 
     let names: Vec<String> = tables.iter().map(|table| table.topic.clone()).collect();
     kafka.create(names.iter().map(|name| (name.as_str(), 1)));
-    let spark = Spark::start().without_kafka();
-    let mut settings = settings(&spark, kafka, dir.path());
+    let mut settings = settings(spark, kafka, dir.path());
     settings.trigger = SparkTrigger::AvailableNow;
     let started = Instant::now();
     let mut malformed = BTreeMap::new();

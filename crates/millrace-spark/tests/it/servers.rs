@@ -34,12 +34,6 @@ impl Spark {
         self.cluster.bootstrap_servers()
     }
 
-    /// Ends the Kafka node, for a test with another Kafka.
-    pub(crate) fn without_kafka(mut self) -> Self {
-        self.cluster.kill(KAFKA).expect("it goes");
-        self
-    }
-
     /// Ends Spark without any warning, as a power cut does.
     pub(crate) fn kill(&mut self) {
         self.cluster.kill(CONNECT).expect("it goes");

@@ -169,6 +169,6 @@ fn a_killed_client_takes_its_queries_over_and_a_killed_server_is_started_from_th
     assert_eq!(events().last().map(String::as_str), Some("stopped"));
     assert!(!dir.path().join("sessions/clicks.json").exists(), "the session is released");
     clicks.send(10);
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::park_timeout(Duration::from_secs(5));
     assert_eq!(kafka.read("seen").len(), rows, "nothing runs on");
 }

@@ -137,6 +137,6 @@ pub(crate) fn wait_for<T>(what: &str, most: Duration, mut look: impl FnMut() -> 
             return found;
         }
         assert!(start.elapsed() < most, "waited {most:?} in vain: {what}");
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::park_timeout(Duration::from_millis(200));
     }
 }
