@@ -257,7 +257,7 @@ impl Session {
 }
 
 fn plan(operation: proto::plan::OpType) -> proto::Plan {
-    proto::Plan { op_type: Some(operation), ..Default::default() }
+    proto::Plan { op_type: Some(operation) }
 }
 
 fn unexpected(what: &str, answer: &impl std::fmt::Debug) -> SparkError {

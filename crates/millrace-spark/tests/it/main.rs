@@ -13,11 +13,14 @@ use std::time::Instant;
 
 use servers::Spark;
 
+/// A test that leaves the server running.
+type Part = fn(&Spark);
+
 /// One server for all tests that leave it running: its start and its first queries take most of a minute.
 #[test]
 #[ignore = "starts Spark, Kafka and the product; minutes"]
 fn on_one_server() {
-    let parts: [(&str, fn(&Spark)); 3] = [
+    let parts: [(&str, Part); 3] = [
         ("shipped pipelines pass, wrong ones are told of", checking::shipped_pipelines_pass_and_wrong_ones_are_told_of),
         ("both backends refuse the same records", decoding::both_refuse_the_same_records),
         ("every shipped pipeline gives the same rows", pipelines::every_shipped_pipeline_gives_the_same_rows),
