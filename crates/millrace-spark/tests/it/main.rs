@@ -20,9 +20,13 @@ type Part = fn(&Spark);
 #[test]
 #[ignore = "starts Spark, Kafka and the product; minutes"]
 fn on_one_server() {
-    let parts: [(&str, Part); 3] = [
+    let parts: [(&str, Part); 4] = [
         ("shipped pipelines pass, wrong ones are told of", checking::shipped_pipelines_pass_and_wrong_ones_are_told_of),
         ("both backends refuse the same records", decoding::both_refuse_the_same_records),
+        (
+            "a query that fails is started again and given up in the end",
+            supervision::a_query_that_fails_is_started_again_and_given_up_in_the_end,
+        ),
         ("every shipped pipeline gives the same rows", pipelines::every_shipped_pipeline_gives_the_same_rows),
     ];
     let spark = Spark::start();

@@ -11,7 +11,7 @@ use millrace_spark::{SparkEvent, SparkJob, SparkSettings, SparkTrigger, run};
 
 use crate::glue;
 use crate::servers::Spark;
-use crate::support::{Kafka, Outgoing, wait_for};
+use crate::support::{Kafka, Outgoing, settings, wait_for};
 
 const CONTRACT: &str = r#"{
   "$id": "clicks", "description": "Clicks", "type": "object", "required": ["id", "page"],
@@ -26,13 +26,19 @@ const DIR: &str = "MILLRACE_SPARK_TEST_DIR";
 const MOST: Duration = Duration::from_secs(240);
 
 fn job() -> SparkJob {
-    let contract = Contract::parse(CONTRACT).expect("a contract");
+    job_of("clicks", "seen", SQL)
+}
+
+/// A job that makes `table` of `source`, both with the columns of the contract above.
+fn job_of(source: &str, table: &str, sql: &str) -> SparkJob {
+    let mut contract = Contract::parse(CONTRACT).expect("a contract");
+    contract.name = source.into();
     let mut result = contract.clone();
-    (result.name, result.role) = ("seen".into(), Role::Result);
+    (result.name, result.role) = (table.into(), Role::Result);
     let mut contracts = Contracts::default();
     contracts.insert(contract);
     contracts.insert(result);
-    glue::job("clicks", SQL, &contracts, "")
+    glue::job(source, sql, &contracts, "")
 }
 
 /// Not a test: the process that the tests below start, kill and stop.
@@ -171,4 +177,36 @@ fn a_killed_client_takes_its_queries_over_and_a_killed_server_is_started_from_th
     clicks.send(10);
     std::thread::park_timeout(Duration::from_secs(5));
     assert_eq!(kafka.read("seen").len(), rows, "nothing runs on");
+}
+
+/// A record no batch gets past: the query is started again as often as it may fail, then the job ends with Spark's words.
+pub(crate) fn a_query_that_fails_is_started_again_and_given_up_in_the_end(spark: &Spark) {
+    let kafka = Kafka::at(&spark.bootstrap_servers());
+    kafka.create([("visits", 1), ("pages", 1)]);
+    let send = |id: &str, page: &str| {
+        let value = format!(r#"{{"id":"{id}","page":"{page}"}}"#);
+        kafka.produce("visits", [Outgoing { value: Some(value.as_bytes()), ..Outgoing::default() }]);
+    };
+    send("good", "7");
+    let sql = "CREATE STREAMING TABLE pages TBLPROPERTIES ('output_mode' = 'append', 'key' = 'id')
+AS SELECT id, CAST(CAST(page AS BIGINT) + 1 AS STRING) AS page FROM STREAM visits";
+    let dir = tempfile::tempdir().expect("a folder");
+    let mut settings = settings(spark, &kafka, dir.path());
+    settings.trigger = SparkTrigger::Every(Duration::from_millis(500));
+    settings.failures_max = 3;
+    let (mut starts, mut retries) = (0, Vec::new());
+    let result = run(&job_of("visits", "pages", sql), &settings, &|| false, &mut |event| match event {
+        SparkEvent::Started { .. } => starts += 1,
+        SparkEvent::Progress(_) if starts == 1 => send("bad", "seven"),
+        SparkEvent::Retrying { error, .. } => retries.push(error),
+        _ => {}
+    });
+    let error = result.expect_err("no batch gets past that record");
+    println!("{error}");
+    assert_eq!((starts, retries.len()), (3, 2), "{retries:?}");
+    for error in retries.iter().chain([&error]) {
+        assert_eq!((error.job.as_deref(), error.table.as_deref()), (Some("visits"), Some("pages")));
+        assert!(error.to_string().contains("CAST_INVALID_INPUT"), "{error}");
+    }
+    assert_eq!(kafka.read("pages").len(), 1, "the good record has come out once");
 }
