@@ -14,6 +14,7 @@
 mod account;
 mod source;
 mod table;
+mod takeover;
 mod watermark;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ use crate::plan::{JobPlan, StaticTables};
 use account::Account;
 use source::Source;
 use table::Table;
+pub use takeover::TableTakeover;
 use watermark::EventTimes;
 pub use watermark::{Advance, Watermarks};
 
@@ -147,6 +149,8 @@ pub struct Job {
     epoch: u64,
     /// Where the records of a job without tables went: it only checks them.
     checked: Account,
+    /// It takes in what another backend has answered for (see [`takeover`]).
+    rehearsing: Option<Vec<TableTakeover>>,
 }
 
 /// Bits of a record number that tell the record; the rest tells the batch.
@@ -197,6 +201,7 @@ impl Job {
             times,
             epoch: 0,
             checked: Account::default(),
+            rehearsing: None,
         })
     }
 
@@ -256,10 +261,16 @@ impl Job {
         let before: Vec<i64> = self.tables.iter().map(|table| table.watermark).collect();
         for (table, before) in self.tables.iter_mut().zip(&before) {
             let late = table.push(&self.task, *before)?;
-            table.account_late(input, &late, &mut output.late);
+            // What was late before the move, the other backend has answered for.
+            if self.rehearsing.is_none() {
+                table.account_late(input, &late, &mut output.late);
+            }
+            table.skip_answered(input);
         }
         for (at, table) in self.tables.iter_mut().enumerate() {
-            table.watermark = self.times.watermark(at, &table.streams, table.watermark, advance);
+            let natural = self.times.watermark(at, &table.streams, table.watermark, advance);
+            let most = self.rehearsing.as_ref().and_then(|tables| tables.get(at)).map_or(i64::MAX, |t| t.watermark);
+            table.watermark = natural.min(most).max(table.watermark);
             if let Some(rows) = table.advance(&self.task, before[at])? {
                 output.rows.push(rows);
             }
@@ -354,7 +365,13 @@ impl Job {
         let mut tables: Vec<TableNumbers> = self.tables.iter().map(Table::numbers).collect();
         if self.tables.is_empty() {
             let (watermark, rows_out) = (crate::operator::NO_WATERMARK, 0);
-            tables.push(TableNumbers { table: self.name.clone(), watermark, rows_out, counts: self.checked.save() });
+            tables.push(TableNumbers {
+                table: self.name.clone(),
+                watermark,
+                rows_out,
+                counts: self.checked.save(),
+                answered: Vec::new(),
+            });
         }
         let sources = self.sources.iter().map(|source| (source.name().to_owned(), source.watermark)).collect();
         let head =
@@ -449,6 +466,9 @@ pub(crate) struct TableNumbers {
     pub(crate) rows_out: u64,
     /// By source and partition.
     pub(crate) counts: Vec<(String, i32, RecordCounts)>,
+    /// By source and partition: records before this offset were answered for by another backend.
+    #[serde(default)]
+    pub(crate) answered: Vec<(String, i32, i64)>,
 }
 
 /// Partitions, by source.

@@ -1,10 +1,13 @@
 //! A streaming table of a job: its plans, its operator, and the account of where its records went.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::Schema;
+use arrow_select::filter::filter_record_batch;
 use datafusion::common::Result;
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -34,6 +37,8 @@ pub(crate) struct Table {
     passed: Vec<RecordBatch>,
     account: Account,
     rows_out: u64,
+    /// Records before these offsets gave their rows on another backend; by source and partition.
+    answered: BTreeMap<(String, i32), i64>,
 }
 
 impl Table {
@@ -48,6 +53,7 @@ impl Table {
             passed: Vec::new(),
             account: Account::default(),
             rows_out: 0,
+            answered: BTreeMap::new(),
         }
     }
 
@@ -84,6 +90,34 @@ impl Table {
             }
         }
         Ok(late)
+    }
+
+    /// Another backend has given this many rows, and those of records before these offsets.
+    pub(crate) fn answered_elsewhere(&mut self, rows_out: u64, offsets: BTreeMap<(String, i32), i64>) {
+        self.rows_out = rows_out;
+        self.answered = if self.stateful.is_some() { BTreeMap::new() } else { offsets };
+    }
+
+    /// Drops the rows of records that another backend has answered for; a table with state tells them by its watermark.
+    pub(crate) fn skip_answered(&mut self, input: &[SourceBatch<'_>]) {
+        if self.answered.is_empty() {
+            return;
+        }
+        let answered = |number: i64| {
+            let (batch, record) = batch_and_record(number);
+            let place = (input[batch].source.to_owned(), input[batch].records[record].partition);
+            self.answered.get(&place).is_some_and(|next| input[batch].records[record].offset < *next)
+        };
+        for batch in &mut self.passed {
+            let Some(numbers) = batch.column_by_name(RECORD_NUMBER).and_then(|c| c.as_primitive_opt::<Int64Type>())
+            else {
+                continue;
+            };
+            let new: BooleanArray = numbers.iter().map(|number| Some(!number.is_some_and(answered))).collect();
+            if let Ok(kept) = filter_record_batch(batch, &new) {
+                *batch = kept;
+            }
+        }
     }
 
     pub(crate) fn account_late(&mut self, input: &[SourceBatch<'_>], late: &BTreeSet<i64>, out: &mut Vec<LateRecord>) {
@@ -166,6 +200,7 @@ impl Table {
             watermark: self.watermark,
             rows_out: self.rows_out,
             counts: self.account.save(),
+            answered: self.answered.iter().map(|((source, part), next)| (source.clone(), *part, *next)).collect(),
         }
     }
 
@@ -173,6 +208,7 @@ impl Table {
         self.watermark = numbers.watermark;
         self.rows_out = numbers.rows_out;
         self.account = Account::load(&numbers.counts);
+        self.answered = numbers.answered.iter().map(|(source, part, next)| ((source.clone(), *part), *next)).collect();
     }
 
     pub(crate) fn progress(&self, job: &str, backend: &str, epoch: u64, now: Timestamp) -> TableProgress {

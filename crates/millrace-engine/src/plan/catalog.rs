@@ -213,6 +213,8 @@ impl Open<'_> {
             contract,
             output_mode: table.output_mode,
             streams: scope.references,
+            window_end: parts.window_end,
+            keeps_state: parts.stateful.is_some(),
             explanation,
             input: parts.input,
             stateful: parts.stateful,

@@ -15,6 +15,7 @@ pub(crate) mod slot;
 pub(crate) mod stateful;
 mod stream;
 mod table;
+mod window_end;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -69,6 +70,10 @@ pub struct TablePlan {
     pub output_mode: OutputMode,
     /// Streams it reads: topic, event-time column and delay of each reference.
     pub streams: Vec<StreamRef>,
+    /// The column that holds the end of a row's window, if it has one.
+    pub window_end: Option<String>,
+    /// It keeps groups between epochs; without, every row follows from one record.
+    pub keeps_state: bool,
     /// The plan as a person thinks of it, a line each.
     pub explanation: Vec<String>,
     pub(crate) input: Arc<dyn ExecutionPlan>,

@@ -20,6 +20,7 @@ use super::slot::{Slot, SlotExec};
 use super::stateful::{Kind, Stateful};
 use super::stream::{record_number, to_stream};
 use super::table::SlotTable;
+use super::window_end::window_end_column;
 use super::{RECORD_NUMBER, StatefulPlan};
 use crate::SqlError;
 use crate::aggregate::group_state;
@@ -43,6 +44,7 @@ pub(crate) struct TableInputs<'a> {
 pub(crate) struct TableParts {
     pub(crate) input: Arc<dyn ExecutionPlan>,
     pub(crate) stateful: Option<StatefulPlan>,
+    pub(crate) window_end: Option<String>,
     pub(crate) explanation: Vec<String>,
 }
 
@@ -54,6 +56,7 @@ pub(crate) fn plan_table(inputs: TableInputs<'_>) -> Result<(TableParts, SchemaR
     let mode = inputs.table.output_mode;
     let analyzed = state.analyzer().execute_and_check(inputs.logical.clone(), state.config_options(), |_, _| {})?;
     let streaming = to_stream(&analyzed, mode, inputs.watermarked)?;
+    let window_end = window_end_column(&streaming);
     let optimized = state.optimizer().optimize(streaming, &state, |_, _| {})?;
     let needed = needed_columns(&optimized)?;
     let cutter = Arc::new(Cutter {
@@ -69,9 +72,10 @@ pub(crate) fn plan_table(inputs: TableInputs<'_>) -> Result<(TableParts, SchemaR
     explanation.push(format!("output: {} mode{}", mode.name(), explain_key(inputs.table)));
     let schema = without_record_number(&plan.schema());
     let parts = match cut {
-        None => TableParts { input: plan, stateful: None, explanation },
+        None => TableParts { input: plan, stateful: None, window_end, explanation },
         Some(Cut { input, operator, slot }) => {
-            TableParts { input, stateful: Some(StatefulPlan { operator, slot, output: plan }), explanation }
+            let stateful = Some(StatefulPlan { operator, slot, output: plan });
+            TableParts { input, stateful, window_end, explanation }
         }
     };
     Ok((parts, schema, needed))

@@ -1,8 +1,9 @@
 //! Runs scenario files: tables in, tables out, and `crash` is a line.
 //!
-//! Each file of `tests/scenarios/` runs three ways, and must give the same: straight; crashed and restored where it says
-//! `crash`; and crashed after every single epoch. A crash keeps what a real one would: the snapshot of some epoch before, and
-//! the log of the epochs since, which are replayed.
+//! Each file of `tests/scenarios/` runs four ways, and must give the same: straight; crashed and restored where it says
+//! `crash`; crashed after every single epoch; and taken over after every epoch by a job that knows no more than another
+//! backend would tell. A crash keeps what a real one would: the snapshot of some epoch before, and the log of the epochs
+//! since, which are replayed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +12,7 @@ use millrace_model::{ColumnType, Contract, Contracts, Timestamp};
 use serde_json::{Map, Value};
 
 use super::NoStatics;
-use crate::job::{Advance, EpochOutput, SourceBatch, SourceRecord};
+use crate::job::{Advance, EpochOutput, SourceBatch, SourceRecord, TableTakeover};
 use crate::state::{EpochEntry, StateDir};
 use crate::{Job, JobSettings, PipelineFile, plan_pipelines};
 
@@ -125,6 +126,8 @@ enum Crashes {
     Never,
     AsWritten,
     AfterEveryEpoch,
+    /// Another job takes over after every epoch.
+    Takeovers,
 }
 
 /// Offset, values and watermarks of an epoch that was run, for the replay.
@@ -230,6 +233,26 @@ impl Run<'_> {
         }
     }
 
+    /// Another job goes on, from what progress rows tell of this one and the records themselves.
+    fn take_over(&mut self) {
+        let epoch = self.job.epoch();
+        let tables = self.job.progress("other", Timestamp(0)).into_iter().map(|row| TableTakeover {
+            table: row.table,
+            watermark: row.watermark.map_or(i64::MIN, |watermark| watermark.0),
+            rows_out: row.rows_out,
+            offsets: self.offsets.iter().map(|(source, next)| ((source.clone(), 0), *next)).collect(),
+        });
+        let tables: Vec<TableTakeover> = tables.collect();
+        self.job = job(self.scenario);
+        // In pieces that no epoch had: what is rehearsed does not hang on them.
+        let records = self.log.iter().flat_map(|logged| &logged.batches);
+        for batch in records {
+            let input = input(std::slice::from_ref(batch));
+            self.job.rehearse(&input, &tables).expect("the scenario's rows can be evaluated");
+        }
+        self.job.take_over(&tables, epoch).expect("the scenario's rows can be evaluated");
+    }
+
     fn take_snapshot(&mut self) {
         let mut state = StateDir::open(self.folder.path(), "scenario").expect("the state folder");
         state.snapshot(&self.job).expect("a snapshot");
@@ -238,8 +261,8 @@ impl Run<'_> {
     }
 }
 
-fn run(job: &mut Job, batches: &[(String, i64, Vec<String>)], advance: &Advance) -> EpochOutput {
-    let input: Vec<SourceBatch<'_>> = batches
+fn input(batches: &[(String, i64, Vec<String>)]) -> Vec<SourceBatch<'_>> {
+    batches
         .iter()
         .map(|(source, first, rows)| SourceBatch {
             source,
@@ -254,8 +277,11 @@ fn run(job: &mut Job, batches: &[(String, i64, Vec<String>)], advance: &Advance)
                 })
                 .collect(),
         })
-        .collect();
-    job.run(&input, advance).expect("the scenario's rows can be evaluated")
+        .collect()
+}
+
+fn run(job: &mut Job, batches: &[(String, i64, Vec<String>)], advance: &Advance) -> EpochOutput {
+    job.run(&input(batches), advance).expect("the scenario's rows can be evaluated")
 }
 
 fn play(scenario: &Scenario, crashes: Crashes) -> BTreeMap<String, Vec<(Option<String>, Map<String, Value>)>> {
@@ -295,6 +321,10 @@ fn play(scenario: &Scenario, crashes: Crashes) -> BTreeMap<String, Vec<(Option<S
             Crashes::Never => false,
             Crashes::AsWritten => matches!(step, Step::Crash),
             Crashes::AfterEveryEpoch => true,
+            Crashes::Takeovers => {
+                run.take_over();
+                false
+            }
         };
         if due {
             run.crash();
@@ -310,7 +340,7 @@ fn play(scenario: &Scenario, crashes: Crashes) -> BTreeMap<String, Vec<(Option<S
 fn check(name: &str, text: &str) {
     let scenario = parse(text);
     assert!(!scenario.expected.is_empty(), "{name} expects nothing");
-    for crashes in [Crashes::Never, Crashes::AsWritten, Crashes::AfterEveryEpoch] {
+    for crashes in [Crashes::Never, Crashes::AsWritten, Crashes::AfterEveryEpoch, Crashes::Takeovers] {
         let given = play(&scenario, crashes);
         for (table, columns, rows) in &scenario.expected {
             let found = given.get(table).map(Vec::as_slice).unwrap_or_default();

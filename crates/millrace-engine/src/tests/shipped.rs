@@ -17,4 +17,15 @@ fn every_shipped_pipeline_is_planned() {
         panic!("{}", errors.iter().map(text).collect::<Vec<_>>().join("\n\n"))
     });
     assert_eq!(jobs.len(), 5);
+    // What a move to another backend needs to know of each table.
+    for table in jobs.iter().flat_map(|job| &job.tables) {
+        let name = table.contract.name.as_str();
+        let expected = match name {
+            "sessions" => Some("session_end"),
+            "stock_levels" | "seen_together" | "bought_together" | "abandoned_carts" | "fraud_signals" => None,
+            _ => Some("window_end"),
+        };
+        assert_eq!(table.window_end.as_deref(), expected, "{name}");
+        assert_eq!(table.keeps_state, !["abandoned_carts", "fraud_signals"].contains(&name), "{name}");
+    }
 }
