@@ -82,4 +82,48 @@ pub struct TableProgress {
     pub epoch_micros: u64,
     /// Position in each source partition.
     pub sources: Vec<SourceProgress>,
+    /// Where another backend stood when this one took the table over; kept as long as this one runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<TakenOver>,
+}
+
+/// Where another backend left a table.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// `embedded` or `spark`.
+    pub backend: String,
+    /// Its last epoch.
+    pub epoch: u64,
+    /// Its watermark: windows that end by then were final.
+    pub watermark: Option<Timestamp>,
+    /// Next offsets it would have read.
+    pub offsets: Vec<PartitionOffset>,
+}
+
+/// A place in a source topic.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartitionOffset {
+    /// Source topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Next offset.
+    pub offset: i64,
+}
+
+impl TableProgress {
+    /// Where a backend that takes the table over finds it.
+    pub fn taken_over(&self) -> TakenOver {
+        let offset = |source: &SourceProgress| PartitionOffset {
+            topic: source.topic.clone(),
+            partition: source.partition,
+            offset: source.offset,
+        };
+        TakenOver {
+            backend: self.backend.clone(),
+            epoch: self.epoch,
+            watermark: self.watermark,
+            offsets: self.sources.iter().map(offset).collect(),
+        }
+    }
 }

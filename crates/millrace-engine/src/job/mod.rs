@@ -436,6 +436,7 @@ impl Job {
                 state_bytes: 0,
                 epoch_micros: 0,
                 sources: self.checked.sources(),
+                taken_over: None,
             }];
         }
         self.tables.iter().map(|table| table.progress(&self.name, backend, self.epoch, now)).collect()

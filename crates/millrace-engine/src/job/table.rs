@@ -22,7 +22,7 @@ use super::source::Decoded;
 use super::{LateRecord, SourceBatch, TableNumbers, TableRows, TableSources, batch_and_record};
 use crate::error::EngineError;
 use crate::operator::NO_WATERMARK;
-use crate::plan::{RECORD_NUMBER, StatefulPlan, StreamRef, TablePlan};
+use crate::plan::{RECORD_NUMBER, StatefulPlan, StreamRef, TablePlan, TableState};
 use crate::sql::OutputMode;
 
 /// A streaming table, running.
@@ -30,6 +30,7 @@ pub(crate) struct Table {
     pub(crate) contract: Contract,
     pub(crate) streams: Vec<StreamRef>,
     pub(crate) watermark: i64,
+    pub(crate) state: TableState,
     output_mode: OutputMode,
     input: Arc<dyn ExecutionPlan>,
     stateful: Option<StatefulPlan>,
@@ -47,6 +48,7 @@ impl Table {
             contract: plan.contract,
             streams: plan.streams,
             watermark: NO_WATERMARK,
+            state: plan.state,
             output_mode: plan.output_mode,
             input: plan.input,
             stateful: plan.stateful,
@@ -226,6 +228,7 @@ impl Table {
             state_bytes: self.bytes() as u64,
             epoch_micros: 0,
             sources: self.account.sources(),
+            taken_over: None,
         }
     }
 }

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::{Advance, Job, SourceBatch};
 use crate::error::EngineError;
 use crate::operator::NO_WATERMARK;
+use crate::plan::TableState;
 
 /// Where another backend left a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,11 @@ pub struct TableTakeover {
 }
 
 impl Job {
+    /// It has a table without windows, which counts all records there ever were.
+    pub fn needs_every_record(&self) -> bool {
+        self.tables.iter().any(|table| table.state == TableState::Groups)
+    }
+
     /// Takes in records the other backend has read: the state is built, event time goes no further than the other's, and no
     /// row, late record or malformed record comes of it. Call before any [`run`](Self::run), then
     /// [`take_over`](Self::take_over).

@@ -214,7 +214,7 @@ impl Open<'_> {
             output_mode: table.output_mode,
             streams: scope.references,
             window_end: parts.window_end,
-            keeps_state: parts.stateful.is_some(),
+            state: parts.state,
             explanation,
             input: parts.input,
             stateful: parts.stateful,

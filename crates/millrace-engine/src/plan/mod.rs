@@ -72,12 +72,23 @@ pub struct TablePlan {
     pub streams: Vec<StreamRef>,
     /// The column that holds the end of a row's window, if it has one.
     pub window_end: Option<String>,
-    /// It keeps groups between epochs; without, every row follows from one record.
-    pub keeps_state: bool,
+    /// What it keeps between epochs.
+    pub state: TableState,
     /// The plan as a person thinks of it, a line each.
     pub explanation: Vec<String>,
     pub(crate) input: Arc<dyn ExecutionPlan>,
     pub(crate) stateful: Option<StatefulPlan>,
+}
+
+/// What a table keeps between epochs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TableState {
+    /// Nothing: every row follows from one record.
+    Nothing,
+    /// Groups of windows, until the watermark has passed their ends.
+    Windows,
+    /// Groups without a window, for ever.
+    Groups,
 }
 
 /// One reference to a stream.

@@ -21,7 +21,7 @@ use super::stateful::{Kind, Stateful};
 use super::stream::{record_number, to_stream};
 use super::table::SlotTable;
 use super::window_end::window_end_column;
-use super::{RECORD_NUMBER, StatefulPlan};
+use super::{RECORD_NUMBER, StatefulPlan, TableState};
 use crate::SqlError;
 use crate::aggregate::group_state;
 use crate::operator::Operator;
@@ -45,6 +45,7 @@ pub(crate) struct TableParts {
     pub(crate) input: Arc<dyn ExecutionPlan>,
     pub(crate) stateful: Option<StatefulPlan>,
     pub(crate) window_end: Option<String>,
+    pub(crate) state: TableState,
     pub(crate) explanation: Vec<String>,
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn plan_table(inputs: TableInputs<'_>) -> Result<(TableParts, SchemaR
     let analyzed = state.analyzer().execute_and_check(inputs.logical.clone(), state.config_options(), |_, _| {})?;
     let streaming = to_stream(&analyzed, mode, inputs.watermarked)?;
     let window_end = window_end_column(&streaming);
+    let kept = kept_state(&streaming);
     let optimized = state.optimizer().optimize(streaming, &state, |_, _| {})?;
     let needed = needed_columns(&optimized)?;
     let cutter = Arc::new(Cutter {
@@ -72,10 +74,10 @@ pub(crate) fn plan_table(inputs: TableInputs<'_>) -> Result<(TableParts, SchemaR
     explanation.push(format!("output: {} mode{}", mode.name(), explain_key(inputs.table)));
     let schema = without_record_number(&plan.schema());
     let parts = match cut {
-        None => TableParts { input: plan, stateful: None, window_end, explanation },
+        None => TableParts { input: plan, stateful: None, window_end, state: kept, explanation },
         Some(Cut { input, operator, slot }) => {
             let stateful = Some(StatefulPlan { operator, slot, output: plan });
-            TableParts { input, stateful, window_end, explanation }
+            TableParts { input, stateful, window_end, state: kept, explanation }
         }
     };
     Ok((parts, schema, needed))
@@ -111,6 +113,19 @@ fn needed_columns(plan: &LogicalPlan) -> Result<NeededColumns> {
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(needed)
+}
+
+fn kept_state(plan: &LogicalPlan) -> TableState {
+    let mut found = TableState::Nothing;
+    let _ = plan.apply(|node| {
+        if let LogicalPlan::Extension(extension) = node
+            && let Some(node) = extension.node.as_any().downcast_ref::<Stateful>()
+        {
+            found = if node.kind == Kind::Group { TableState::Groups } else { TableState::Windows };
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    found
 }
 
 fn explain_stateful(plan: &LogicalPlan) -> Vec<String> {

@@ -3,6 +3,7 @@
 use millrace_model::Contracts;
 
 use super::{NoStatics, shipped_files};
+use crate::plan::TableState;
 use crate::plan_pipelines;
 
 #[test]
@@ -26,6 +27,11 @@ fn every_shipped_pipeline_is_planned() {
             _ => Some("window_end"),
         };
         assert_eq!(table.window_end.as_deref(), expected, "{name}");
-        assert_eq!(table.keeps_state, !["abandoned_carts", "fraud_signals"].contains(&name), "{name}");
+        let state = match name {
+            "abandoned_carts" | "fraud_signals" => TableState::Nothing,
+            "stock_levels" | "seen_together" | "bought_together" => TableState::Groups,
+            _ => TableState::Windows,
+        };
+        assert_eq!(table.state, state, "{name}");
     }
 }

@@ -145,5 +145,7 @@ fn run_settings(place: &JobPlace<'_>) -> JobRunSettings {
             state_bytes_max: engine.state_bytes_max,
             ..JobSettings::default()
         },
+        runtime: place.runtime.clone(),
+        spark_sessions: place.data_dir.join("spark").join("sessions"),
     }
 }

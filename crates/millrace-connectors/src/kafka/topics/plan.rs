@@ -97,6 +97,8 @@ mod tests {
     fn plans() {
         let mut contract = Contracts::builtin().get("job_progress").expect("it ships").clone();
         contract.topic.partitions = 2;
+        let config = [("cleanup.policy", "compact,delete"), ("retention.ms", "86400000")];
+        contract.topic.config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let contracts = [contract.clone()];
         let kept = ("retention.ms", "86400000");
         let same = [("cleanup.policy", "delete, compact"), kept];

@@ -13,6 +13,7 @@ mod input;
 mod output;
 mod recovery;
 mod status;
+mod takeover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ pub(crate) struct JobRunSettings {
     pub(crate) idle_timeout: Duration,
     pub(crate) snapshot_interval: Duration,
     pub(crate) job: JobSettings,
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// Folder with the sessions of jobs that Spark was not told to stop.
+    pub(crate) spark_sessions: PathBuf,
 }
 
 /// Shortest time between two progress rows of a table.
@@ -130,7 +134,7 @@ pub(crate) fn run(
         static_read: BTreeMap::new(),
         dead_letters_malformed: name == INTAKE,
     };
-    recovery::restore(&mut running.input, &mut running.state, &mut running.job)?;
+    recovery::restore(&mut running.input, &running.output, &mut running.state, &mut running.job, settings)?;
     running.work(shutdown)?;
     running.state.snapshot(&running.job)?;
     running.state.settle()?;

@@ -12,9 +12,9 @@ use millrace_engine::state::{EpochEntry, StateDir};
 use millrace_model::ErrorKind;
 use millrace_model::recovery::{RecoveryDecision, RecoveryFacts, decide};
 
-use super::JobError;
 use super::input::{Committed, Input, Place, batches};
-use super::output::epoch_of;
+use super::output::{Output, epoch_of};
+use super::{JobError, JobRunSettings, takeover};
 
 /// A record that was there before the crash must come within this time.
 const RECORD_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -25,7 +25,13 @@ const STEP: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// `Internal` when it cannot go on without a person; what Kafka or the disk say.
-pub(crate) fn restore(input: &mut Input, state: &mut StateDir, job: &mut Job) -> Result<(), JobError> {
+pub(crate) fn restore(
+    input: &mut Input,
+    output: &Output,
+    state: &mut StateDir,
+    job: &mut Job,
+    settings: &JobRunSettings,
+) -> Result<(), JobError> {
     let places = input.places()?;
     for (topic, partition) in &places {
         let source = input.source(topic).to_owned();
@@ -33,6 +39,18 @@ pub(crate) fn restore(input: &mut Input, state: &mut StateDir, job: &mut Job) ->
     }
     let committed = input.committed(&places)?;
     let facts = facts(&committed, state.facts());
+    // Offsets that are not ours may be Spark's.
+    if facts.foreign_offsets
+        && let Some(found) = takeover::find(settings, input, job)?
+    {
+        state.forget_after(0)?;
+        let starts = takeover::take_over(&found, input, job)?;
+        state.snapshot(job)?;
+        state.settle()?;
+        output.begin()?.commit(&input.group()?, &starts, job.epoch())?;
+        input.assign(starts)?;
+        return Ok(());
+    }
     match decide(&facts) {
         RecoveryDecision::StartFresh => state.forget_after(0)?,
         RecoveryDecision::Resume { snapshot, replay_to } => {

@@ -1,0 +1,121 @@
+//! Taking a job over from Spark: its progress rows say where it stood, and its records are read again up to there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millrace_connectors::kafka::KafkaError;
+use millrace_connectors::kafka::rdkafka::{Message, Offset};
+use millrace_engine::Job;
+use millrace_engine::job::TableTakeover;
+use millrace_model::progress::TableProgress;
+
+use super::input::{Input, Place, batches};
+use super::{JobError, JobRunSettings};
+use crate::topic_scan::scan;
+
+/// Records read at a time.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Where Spark left a job.
+pub(crate) struct Found {
+    tables: Vec<TableTakeover>,
+    /// Where the job goes on: what all its tables have read.
+    offsets: BTreeMap<Place, i64>,
+    epoch: u64,
+}
+
+/// The last progress rows of these tables, by table.
+///
+/// # Errors
+/// Kafka.
+pub(crate) fn last_rows(
+    settings: &JobRunSettings,
+    tables: &[String],
+) -> Result<BTreeMap<String, TableProgress>, KafkaError> {
+    let mut rows = BTreeMap::new();
+    settings.runtime.block_on(scan(&settings.kafka, &["job_progress"], |record| {
+        let row = record.value.and_then(|value| serde_json::from_slice::<TableProgress>(value).ok());
+        if let Some(row) = row.filter(|row| tables.contains(&row.table)) {
+            rows.insert(row.table.clone(), row);
+        }
+    }))?;
+    Ok(rows)
+}
+
+/// What Spark has left of a job, if it was Spark that ran it.
+///
+/// # Errors
+/// Kafka; `Refused` while Spark may still run it.
+pub(crate) fn find(settings: &JobRunSettings, input: &Input, job: &Job) -> Result<Option<Found>, JobError> {
+    let names: Vec<String> = job.results().map(|contract| contract.name.clone()).collect();
+    let rows = last_rows(settings, &names)?;
+    if rows.is_empty() || rows.values().any(|row| row.backend != "spark") {
+        return Ok(None);
+    }
+    let session = settings.spark_sessions.join(format!("{}.json", job.name()));
+    if session.exists() {
+        return Err(JobError::Refused(format!(
+            "Spark was not told to stop this job and may still run it: start it with backend = \"spark\" once more and \
+             stop it with Ctrl-C, or remove {} when nothing of it runs on Spark",
+            session.display()
+        )));
+    }
+    let mut offsets: BTreeMap<Place, i64> = BTreeMap::new();
+    for source in rows.values().flat_map(|row| &row.sources) {
+        let next = offsets.entry((source.topic.clone(), source.partition)).or_insert(source.offset);
+        *next = (*next).min(source.offset);
+    }
+    let tables = rows.values().map(|row| TableTakeover {
+        table: row.table.clone(),
+        watermark: row.watermark.map_or(i64::MIN, |watermark| watermark.0),
+        rows_out: row.rows_out,
+        offsets: row.sources.iter().map(|at| ((input.source(&at.topic).to_owned(), at.partition), at.offset)).collect(),
+    });
+    let tables = tables.collect();
+    let epoch = rows.values().map(|row| row.epoch).max().unwrap_or(0);
+    Ok(Some(Found { tables, offsets, epoch }))
+}
+
+/// Reads again what Spark has read, and goes on from there: the offsets to start at.
+///
+/// # Errors
+/// Kafka and the engine; `Refused` when records are gone that a table without windows needs.
+pub(crate) fn take_over(found: &Found, input: &mut Input, job: &mut Job) -> Result<BTreeMap<Place, i64>, JobError> {
+    let places: Vec<Place> = input.places()?;
+    let earliest = input.offsets(&places, Offset::Beginning)?;
+    let first = |place: &Place| earliest.get(place).copied().unwrap_or(0);
+    let next = |place: &Place| found.offsets.get(place).copied().unwrap_or(0).max(first(place));
+    if job.needs_every_record()
+        && let Some(place) = places.iter().find(|place| first(place) > 0)
+    {
+        return Err(JobError::Refused(format!(
+            "a table without windows counts all records there ever were, and the first {} of {} partition {} are gone; \
+             leave this job on Spark, or put its tables with windows into a file of their own",
+            first(place),
+            place.0,
+            place.1
+        )));
+    }
+    let starts: BTreeMap<Place, i64> =
+        places.iter().filter(|place| first(place) < next(place)).map(|place| (place.clone(), first(place))).collect();
+    let ends: BTreeMap<Place, i64> = starts.keys().map(|place| (place.clone(), next(place))).collect();
+    let total: i64 = starts.iter().map(|(place, start)| ends[place] - start).sum();
+    tracing::info!(job = job.name(), records = total, "taking over from Spark: reading its records again");
+    if !starts.is_empty() {
+        input.assign(starts)?;
+        while input.positions().iter().any(|(place, position)| ends.get(place).is_some_and(|end| position < end)) {
+            let mut messages = input.take_any(STEP)?;
+            messages.retain(|message| {
+                let place = (message.topic().to_owned(), message.partition());
+                ends.get(&place).is_some_and(|end| message.offset() < *end)
+            });
+            messages
+                .sort_by(|a, b| (a.topic(), a.partition(), a.offset()).cmp(&(b.topic(), b.partition(), b.offset())));
+            if !messages.is_empty() {
+                job.rehearse(&batches(input, &messages), &found.tables)?;
+            }
+        }
+    }
+    job.take_over(&found.tables, found.epoch)?;
+    Ok(places.iter().map(|place| (place.clone(), next(place))).collect())
+}
