@@ -13,12 +13,12 @@ test:
 
 # All tests: also those that start servers, browsers and other programs.
 test-all:
-    cargo test --release --workspace -- --include-ignored
+    cargo test --release --workspace --features spark -- --include-ignored
 
 # Style.
 lint:
     cargo fmt --check
-    cargo clippy --release --workspace --all-targets -- -D warnings
+    cargo clippy --release --workspace --features spark --all-targets -- -D warnings
 
 # Everything CI runs.
 ci:

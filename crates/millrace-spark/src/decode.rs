@@ -30,6 +30,21 @@ const TIME: &str = "_millrace_time";
 const JSON: &str = "_millrace_json";
 const RECORD: &str = "_millrace_json.r";
 
+/// Kafka's place of a record, carried along where it is asked for.
+pub(crate) const PLACE: [&str; 2] = ["_millrace_partition", "_millrace_offset"];
+
+/// The [`stages`] with the record's [`PLACE`] in the last.
+pub(crate) fn stages_with_place(contract: &Contract, limits: Limits) -> Vec<Vec<String>> {
+    let mut stages = stages(contract, limits);
+    for (at, stage) in stages.iter_mut().enumerate() {
+        match at {
+            0 => stage.extend([format!("partition AS {}", PLACE[0]), format!("offset AS {}", PLACE[1])]),
+            _ => stage.extend(PLACE.map(str::to_owned)),
+        }
+    }
+    stages
+}
+
 /// Projections over Kafka's columns, one after the other; the last has [`GOOD`].
 pub(crate) fn stages(contract: &Contract, limits: Limits) -> Vec<Vec<String>> {
     let bytes = limits.value_bytes_max;

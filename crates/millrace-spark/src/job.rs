@@ -87,6 +87,33 @@ pub struct SparkTable {
     pub output_mode: SparkOutputMode,
     /// Its own trigger, if it asks for one.
     pub trigger: Option<Duration>,
+    /// Where another backend stood that ran it before.
+    pub taken_over: Option<SparkTakeover>,
+}
+
+/// Where another backend left a table. Spark computes its state from the earliest record and gives only what is new.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SparkTakeover {
+    /// The other's last epoch: it names the checkpoint, so that none of an earlier time is gone on with.
+    pub epoch: u64,
+    /// What is new.
+    pub new: SparkNew,
+}
+
+/// Which rows are new after a takeover.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SparkNew {
+    /// Rows of windows that end after the other's watermark.
+    WindowsAfter {
+        /// Column of the result that holds the end of the window.
+        column: String,
+        /// The watermark, microseconds since 1970.
+        watermark: i64,
+    },
+    /// Rows of records from these offsets on, by topic and partition: for tables without state.
+    RecordsFrom(BTreeMap<(String, i32), i64>),
+    /// All: running totals are given again, as they are.
+    Everything,
 }
 
 /// When a table's rows are given.

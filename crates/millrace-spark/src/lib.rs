@@ -33,8 +33,8 @@ mod watermark;
 pub use check::check;
 pub use error::SparkError;
 pub use job::{
-    SparkJob, SparkOutputMode, SparkQuery, SparkRead, SparkSettings, SparkSource, SparkStatic, SparkTable,
-    SparkTrigger, SparkView, TRIGGER_DEFAULT, query_name,
+    SparkJob, SparkNew, SparkOutputMode, SparkQuery, SparkRead, SparkSettings, SparkSource, SparkStatic, SparkTable,
+    SparkTakeover, SparkTrigger, SparkView, TRIGGER_DEFAULT, query_name,
 };
 pub use progress::{SparkPosition, SparkProgress, SparkSourceCounts};
 pub use run::{SparkEvent, run};

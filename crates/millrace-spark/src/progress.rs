@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use millrace_model::progress::{RecordCounts, SourceProgress, TableProgress};
+use millrace_model::progress::{RecordCounts, SourceProgress, TableProgress, TakenOver};
 use millrace_model::{ErrorKind, Timestamp};
 use serde_json::Value;
 
@@ -166,8 +166,15 @@ impl SparkProgress {
 
     /// A row of `job_progress`. `before` is the table's last row of that kind, which the counts continue; a batch that it
     /// already tells of is not counted again.
-    pub fn table_progress(&self, output_mode: &str, before: Option<&TableProgress>) -> TableProgress {
-        let epoch = self.batch + 1;
+    ///
+    /// `taken_over` says where another backend stood: epochs count on from its last.
+    pub fn table_progress(
+        &self,
+        output_mode: &str,
+        before: Option<&TableProgress>,
+        taken_over: Option<&TakenOver>,
+    ) -> TableProgress {
+        let epoch = taken_over.map_or(0, |taken_over| taken_over.epoch) + self.batch + 1;
         let told = before.is_some_and(|before| before.epoch >= epoch);
         let mut counts = before.map(|before| before.counts).unwrap_or_default();
         let mut rows_out = before.map_or(0, |before| before.rows_out);
@@ -197,6 +204,7 @@ impl SparkProgress {
             state_bytes: self.state_bytes,
             epoch_micros: self.batch_micros,
             sources: self.positions.iter().map(source).collect(),
+            taken_over: taken_over.cloned(),
         }
     }
 }
@@ -304,11 +312,11 @@ mod tests {
     #[test]
     fn counts_go_on_and_a_batch_told_twice_counts_once() {
         let progress = progress();
-        let first = progress.table_progress("update", None);
+        let first = progress.table_progress("update", None, None);
         assert_eq!((first.epoch, first.counts.records_in, first.rows_out), (12, 20, 7));
-        let again = progress.table_progress("update", Some(&first));
+        let again = progress.table_progress("update", Some(&first), None);
         assert_eq!(again, first);
-        let next = SparkProgress { batch: 12, ..progress }.table_progress("update", Some(&again));
+        let next = SparkProgress { batch: 12, ..progress }.table_progress("update", Some(&again), None);
         assert_eq!((next.epoch, next.counts.records_in, next.rows_out), (13, 40, 14));
         assert!(next.counts.balances());
     }

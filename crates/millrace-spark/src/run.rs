@@ -161,9 +161,9 @@ impl<'a> Running<'a> {
                 Some(query) if same => query,
                 Some(query) => {
                     self.end(&session, &query)?;
-                    self.start(&session, table)?
+                    self.prepared.start(&session, table)?
                 }
-                None => self.start(&session, table)?,
+                None => self.prepared.start(&session, table)?,
             };
             file.queries.insert(name.clone(), fingerprint);
             file.save(folder, &job.name)?;
@@ -210,17 +210,13 @@ impl<'a> Running<'a> {
         Ok((session, SessionFile::default()))
     }
 
-    fn start(&self, session: &Session, table: &SparkTable) -> Result<RunningQuery, SparkError> {
-        session.start(self.prepared.query(table)).map_err(|error| error.of_table(&table.contract.name))
-    }
-
     /// Watches until asked to stop, or until all have finished.
     fn watch(&mut self, session: &Session, watched: &mut [Watched<'a>]) -> Result<(), SparkError> {
         loop {
             for one in watched.iter_mut() {
                 match one.state {
                     State::Finished => {}
-                    State::Waiting(until) if Instant::now() >= until => match self.start(session, one.table) {
+                    State::Waiting(until) if Instant::now() >= until => match self.prepared.start(session, one.table) {
                         Ok(query) => {
                             (one.query, one.state, one.since) = (query, State::Running, Instant::now());
                             let table = one.table.contract.name.clone();

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use spark_connect_proto as proto;
 use spark_connect_proto::write_stream_operation_start::Trigger;
 
-use crate::connect::Session;
+use crate::connect::{RunningQuery, Session};
 use crate::error::SparkError;
-use crate::job::{SparkJob, SparkSettings, SparkSource, SparkStatic, SparkTable, SparkTrigger, query_name};
+use crate::job::{SparkJob, SparkNew, SparkSettings, SparkSource, SparkStatic, SparkTable, SparkTrigger, query_name};
 use crate::watermark::{ViewWatermark, text_for, view_watermarks};
 use crate::{decode, encode, kafka, relation};
 
@@ -20,6 +20,9 @@ const CONF: [(&str, &str); 3] = [
         "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
     ),
 ];
+
+/// Next offsets by topic and partition.
+type Offsets = BTreeMap<(String, i32), i64>;
 
 /// What can be known of a job before a server is asked.
 pub(crate) struct Prepared<'a> {
@@ -52,6 +55,16 @@ impl<'a> Prepared<'a> {
     pub(crate) fn create_views(
         &self,
         session: &Session,
+        failed: impl FnMut(SparkError) -> Result<(), SparkError>,
+    ) -> Result<(), SparkError> {
+        self.create_views_from(session, None, failed)
+    }
+
+    /// The same; rows of records before these offsets do not come out of the streams.
+    fn create_views_from(
+        &self,
+        session: &Session,
+        from: Option<&Offsets>,
         mut failed: impl FnMut(SparkError) -> Result<(), SparkError>,
     ) -> Result<(), SparkError> {
         let job = self.job;
@@ -61,7 +74,7 @@ impl<'a> Prepared<'a> {
         };
         for source in &job.sources {
             let name = &source.contract.name;
-            created(name, session.create_view(name, self.source(source)))?;
+            created(name, session.create_view(name, self.source(source, from)))?;
         }
         for table in &job.statics {
             created(&table.name, session.run_sql(&static_view(table)))?;
@@ -73,7 +86,22 @@ impl<'a> Prepared<'a> {
         Ok(())
     }
 
-    fn source(&self, source: &SparkSource) -> proto::Relation {
+    /// Starts the query of a table. The views must be there; they are as before when this returns.
+    pub(crate) fn start(&self, session: &Session, table: &SparkTable) -> Result<RunningQuery, SparkError> {
+        let of_table = |error: SparkError| error.of_table(&table.contract.name);
+        match table.taken_over.as_ref().map(|taken_over| &taken_over.new) {
+            // A query keeps the views it was started over.
+            Some(SparkNew::RecordsFrom(offsets)) => {
+                self.create_views_from(session, Some(offsets), Err)?;
+                let started = session.start(self.query(table)).map_err(of_table);
+                self.create_views(session, Err)?;
+                started
+            }
+            _ => session.start(self.query(table)).map_err(of_table),
+        }
+    }
+
+    fn source(&self, source: &SparkSource, from: Option<&Offsets>) -> proto::Relation {
         let settings = self.settings;
         let mut options = self.kafka.clone();
         options.insert("subscribe".into(), source.topic.clone());
@@ -85,23 +113,52 @@ impl<'a> Prepared<'a> {
             options.insert("maxOffsetsPerTrigger".into(), records.to_string());
         }
         let contract = &source.contract;
-        let mut stream = decode::stages(contract, self.limits())
-            .iter()
-            .fold(relation::stream("kafka", &options), |input, stage| relation::project(input, stage));
+        let stages = match from {
+            None => decode::stages(contract, self.limits()),
+            Some(_) => decode::stages_with_place(contract, self.limits()),
+        };
+        let mut stream =
+            stages.iter().fold(relation::stream("kafka", &options), |input, stage| relation::project(input, stage));
         let malformed = format!("count_if(NOT {}) AS malformed", decode::GOOD);
         stream = relation::observe(stream, &contract.name, &["count(*) AS records", &malformed]);
         stream = relation::filter(stream, decode::GOOD);
-        stream = relation::project(stream, &decode::columns(contract));
+        let mut columns = decode::columns(contract);
+        if from.is_some() {
+            columns.extend(decode::PLACE.map(str::to_owned));
+        }
+        stream = relation::project(stream, &columns);
         if let Some((column, delay)) = self.watermarks.get(&contract.name) {
             stream = relation::with_watermark(stream, column, *delay);
             stream = relation::deduplicate(stream, &contract.deduplicate_by);
+        }
+        if let Some(from) = from {
+            // Only now: a repeat is one of a record before them, too.
+            stream = relation::filter(stream, &is_new(&source.topic, from));
+            let names: Vec<String> = contract.columns.iter().map(|column| decode::quoted(&column.name)).collect();
+            stream = relation::project(stream, &names);
         }
         stream
     }
 
     /// The rows of a table.
     pub(crate) fn rows(&self, table: &SparkTable) -> proto::Relation {
-        relation::sql(&text_for(&table.query, &self.watermarks))
+        let rows = relation::sql(&text_for(&table.query, &self.watermarks));
+        match table.taken_over.as_ref().map(|taken_over| &taken_over.new) {
+            Some(SparkNew::WindowsAfter { column, watermark }) => {
+                relation::filter(rows, &ends_after(column, *watermark))
+            }
+            _ => rows,
+        }
+    }
+
+    /// Folder of a table's checkpoint.
+    fn checkpoint(&self, table: &SparkTable) -> String {
+        let folder = self.settings.checkpoint_dir.trim_end_matches('/');
+        let name = format!("{folder}/{}/{}", self.job.name, table.contract.name);
+        match &table.taken_over {
+            Some(taken_over) => format!("{name}-after-{}", taken_over.epoch),
+            None => name,
+        }
     }
 
     /// The streaming query of a table.
@@ -110,8 +167,7 @@ impl<'a> Prepared<'a> {
         let name = &table.contract.name;
         let mut options = self.kafka.clone();
         options.insert("topic".into(), table.topic.clone());
-        let folder = settings.checkpoint_dir.trim_end_matches('/');
-        options.insert("checkpointLocation".into(), format!("{folder}/{}/{name}", self.job.name));
+        options.insert("checkpointLocation".into(), self.checkpoint(table));
         let trigger = match (settings.trigger, table.trigger) {
             (SparkTrigger::AvailableNow, _) => Trigger::AvailableNow(true),
             (SparkTrigger::Every(_), Some(own)) => every(own),
@@ -164,7 +220,8 @@ impl<'a> Prepared<'a> {
         let run = (table.output_mode.name(), settings.trigger, table.trigger, &settings.checkpoint_dir);
         let reading = (settings.records_per_batch_max, settings.fail_on_data_loss);
         let kafka: Vec<_> = self.kafka.iter().filter(|(name, _)| is_open(name)).collect();
-        fnv(&format!("{:?}", (sources, views, statics, rows, run, reading, kafka, CONF, &settings.conf)))
+        let own = (&settings.conf, &table.taken_over);
+        fnv(&format!("{:?}", (sources, views, statics, rows, run, reading, kafka, CONF, own)))
     }
 
     fn limits(&self) -> decode::Limits {
@@ -174,6 +231,24 @@ impl<'a> Prepared<'a> {
             future_micros_max: self.settings.future_micros_max,
         }
     }
+}
+
+/// The row is of a record from these offsets on; a partition they do not name is new.
+fn is_new(topic: &str, from: &Offsets) -> String {
+    let [partition, offset] = decode::PLACE;
+    let of_topic = from.iter().filter(|((of, _), _)| of == topic);
+    let cases: Vec<String> = of_topic.map(|((_, number), next)| format!("WHEN {number} THEN {next}")).collect();
+    match cases.is_empty() {
+        true => "true".to_owned(),
+        false => format!("{offset} >= CASE {partition} {} ELSE 0 END", cases.join(" ")),
+    }
+}
+
+/// The row's window ends after a watermark. The call that changes nothing keeps Spark from testing the parts of a session
+/// window before it has put them together.
+fn ends_after(column: &str, watermark: i64) -> String {
+    let column = decode::quoted(column);
+    format!("IF(rand() < 0, false, {column} IS NULL OR {column} > timestamp_micros({watermark}L))")
 }
 
 /// An option of this name holds no secret.
@@ -216,6 +291,17 @@ fn fnv(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_new_after_a_takeover() {
+        let from = BTreeMap::from([(("a".to_owned(), 0), 7), (("a".to_owned(), 2), 0), (("b".to_owned(), 0), 9)]);
+        assert_eq!(
+            is_new("a", &from),
+            "_millrace_offset >= CASE _millrace_partition WHEN 0 THEN 7 WHEN 2 THEN 0 ELSE 0 END"
+        );
+        assert_eq!(is_new("c", &from), "true");
+        assert!(ends_after("window_end", 5).ends_with("`window_end` IS NULL OR `window_end` > timestamp_micros(5L))"));
+    }
     use crate::job::{SparkOutputMode, SparkQuery, SparkView};
 
     #[test]
@@ -247,6 +333,7 @@ mod tests {
                 query: query("SELECT 2"),
                 output_mode: SparkOutputMode::Update,
                 trigger: None,
+                taken_over: None,
             }],
         }
     }

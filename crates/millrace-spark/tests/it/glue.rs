@@ -50,7 +50,14 @@ pub(crate) fn job(name: &str, text: &str, contracts: &Contracts, prefix: &str) -
                 false => SparkOutputMode::Update,
             };
             let topic = topic_of(&contract);
-            tables.push(SparkTable { contract, topic, query: query(sql), output_mode, trigger: None });
+            tables.push(SparkTable {
+                contract,
+                topic,
+                query: query(sql),
+                output_mode,
+                trigger: None,
+                taken_over: None,
+            });
         } else {
             assert!(statement.is_empty(), "what is this? {statement}");
         }

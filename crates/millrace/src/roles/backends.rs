@@ -89,9 +89,9 @@ fn start_on_spark(place: &JobPlace<'_>, jobs: &[JobPlan], pipelines: &Pipelines)
     use super::spark;
     let settings = spark::settings(place.settings, place.kafka, place.data_dir);
     let start = |(file, plan)| {
-        let job = spark::job(file, plan)?;
+        let (job, kinds) = (spark::job(file, plan)?, spark::kinds(plan));
         let (kafka, runtime, shutdown) = (place.kafka.clone(), place.runtime.clone(), place.shutdown.clone());
-        spark::start(job, settings.clone(), kafka, runtime, shutdown).context("cannot start a job's thread")
+        spark::start(job, kinds, settings.clone(), kafka, runtime, shutdown).context("cannot start a job's thread")
     };
     pipelines.of_jobs(jobs).into_iter().map(start).collect()
 }

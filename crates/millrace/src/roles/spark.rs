@@ -7,23 +7,26 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
 use millrace_connectors::kafka::{ClientSettings, Cluster, Place};
 use millrace_connectors::{Ending, Shutdown};
+use millrace_engine::plan::TableState;
 use millrace_engine::sql::{self, Origin, OutputMode, Read};
 use millrace_engine::{JobPlan, PipelineFile};
-use millrace_model::progress::{SourceProgress, TableProgress};
+use millrace_model::progress::{SourceProgress, TableProgress, TakenOver};
 use millrace_spark::{
-    SparkEvent, SparkJob, SparkOutputMode, SparkProgress, SparkQuery, SparkRead, SparkSettings, SparkSource,
-    SparkStatic, SparkTable, SparkTrigger, SparkView,
+    SparkEvent, SparkJob, SparkNew, SparkOutputMode, SparkProgress, SparkQuery, SparkRead, SparkSettings, SparkSource,
+    SparkStatic, SparkTable, SparkTakeover, SparkTrigger, SparkView,
 };
 
-use super::job::{JobStatus, group_of};
+use super::job::{JobStatus, fence, group_of};
 use super::jobs::JobHandle;
 use crate::settings::Settings;
 use crate::topic_scan::scan;
 
+/// What progress rows of this backend say.
+const BACKEND: &str = "spark";
 /// Longest wait for room in the producer's queue, and for an acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,6 +90,7 @@ pub(crate) fn job(file: &PipelineFile, plan: &JobPlan) -> anyhow::Result<SparkJo
                 OutputMode::Append => SparkOutputMode::Append,
             },
             trigger: table.trigger,
+            taken_over: None,
         })
     });
     Ok(SparkJob {
@@ -110,12 +114,22 @@ pub(crate) fn job(file: &PipelineFile, plan: &JobPlan) -> anyhow::Result<SparkJo
     })
 }
 
+/// What a takeover must know of a job's tables, by table: what they keep, and the column that ends their windows.
+pub(crate) type Kinds = BTreeMap<String, (TableState, Option<String>)>;
+
+/// The kinds of a job's tables.
+pub(crate) fn kinds(plan: &JobPlan) -> Kinds {
+    let tables = plan.tables.iter();
+    tables.map(|table| (table.contract.name.clone(), (table.state, table.window_end.clone()))).collect()
+}
+
 /// Starts the thread that supervises a job on Spark.
 ///
 /// # Errors
 /// The system gives no more threads.
 pub(crate) fn start(
     job: SparkJob,
+    kinds: Kinds,
     spark: SparkSettings,
     kafka: ClientSettings,
     runtime: tokio::runtime::Handle,
@@ -123,7 +137,7 @@ pub(crate) fn start(
 ) -> std::io::Result<JobHandle> {
     JobHandle::spawn(job.name.clone(), move |status| {
         let name = job.name.clone();
-        if let Err(error) = supervise(&job, &spark, kafka, &runtime, &shutdown, status) {
+        if let Err(error) = supervise(job, &kinds, &spark, kafka, &runtime, &shutdown, status) {
             tracing::error!(job = name, error = format!("{error:#}"), "the job has stopped");
             status.failed(format!("{error:#}"));
         }
@@ -131,14 +145,23 @@ pub(crate) fn start(
 }
 
 fn supervise(
-    job: &SparkJob,
+    mut job: SparkJob,
+    kinds: &Kinds,
     spark: &SparkSettings,
     kafka: ClientSettings,
     runtime: &tokio::runtime::Handle,
     shutdown: &Shutdown,
     status: &Arc<JobStatus>,
 ) -> anyhow::Result<()> {
-    let mut teller = Teller::new(job, kafka, runtime.clone(), status.clone())?;
+    // The embedded backend may still run it somewhere: from here on it cannot write.
+    fence(&kafka, &job.name)?;
+    let mut teller = Teller::new(&job, kafka, runtime.clone(), status.clone())?;
+    for table in &mut job.tables {
+        if let Some(taken_over) = teller.taken_over.get(&table.contract.name) {
+            table.taken_over = Some(teller.takeover(&table.contract.name, taken_over, kinds)?);
+        }
+    }
+    let job = &job;
     let mut trouble = None;
     // Spark goes on reading while others drain: what is stopped is what is asked to stop.
     let stop = || shutdown.asked() == Ending::Stop;
@@ -168,6 +191,7 @@ fn supervise(
 struct Teller {
     modes: BTreeMap<String, SparkOutputMode>,
     last: BTreeMap<String, TableProgress>,
+    taken_over: BTreeMap<String, TakenOver>,
     producer: Producer,
     cluster: Cluster,
     runtime: tokio::runtime::Handle,
@@ -183,16 +207,60 @@ impl Teller {
     ) -> anyhow::Result<Self> {
         let modes: BTreeMap<String, SparkOutputMode> =
             job.tables.iter().map(|table| (table.contract.name.clone(), table.output_mode)).collect();
-        let mut last = BTreeMap::new();
+        let mut rows: BTreeMap<String, TableProgress> = BTreeMap::new();
         runtime.block_on(scan(&kafka, &["job_progress"], |record| {
             let row = record.value.and_then(|value| serde_json::from_slice::<TableProgress>(value).ok());
-            if let Some(row) = row.filter(|row| row.backend == "spark" && modes.contains_key(&row.table)) {
-                last.insert(row.table.clone(), row);
+            if let Some(row) = row.filter(|row| modes.contains_key(&row.table)) {
+                rows.insert(row.table.clone(), row);
             }
         }))?;
+        let found = |row: &TableProgress| match row.backend.as_str() {
+            BACKEND => row.taken_over.clone(),
+            _ => Some(row.taken_over()),
+        };
+        let taken_over = rows.values().filter_map(|row| Some((row.table.clone(), found(row)?))).collect();
+        // Spark reads all records from the earliest: what the other backend counted is counted again.
+        rows.retain(|_, row| row.backend == BACKEND);
         let producer = Producer::new(&kafka, None)?;
         let cluster = Cluster::new(&kafka, &group_of(&job.name))?;
-        Ok(Teller { modes, last, producer, cluster, runtime, status })
+        Ok(Teller { modes, last: rows, taken_over, producer, cluster, runtime, status })
+    }
+
+    /// How Spark goes on with a table that another backend ran.
+    fn takeover(&self, table: &str, from: &TakenOver, kinds: &Kinds) -> anyhow::Result<SparkTakeover> {
+        let offsets = from.offsets.iter().map(|at| ((at.topic.clone(), at.partition), at.offset)).collect();
+        let new = match kinds.get(table) {
+            Some((TableState::Nothing, _)) => SparkNew::RecordsFrom(offsets),
+            Some((TableState::Windows, Some(column))) => {
+                let watermark = from.watermark.map_or(0, |watermark| watermark.0);
+                SparkNew::WindowsAfter { column: column.clone(), watermark }
+            }
+            Some((TableState::Windows, None)) => bail!(
+                "table `{table}` ran on the embedded backend and does not show the end of its windows, by which Spark \
+                 could tell what is new: add window.end to its columns, or leave the job where it was"
+            ),
+            Some((TableState::Groups, _)) | None => {
+                self.everything_is_there(table, from)?;
+                SparkNew::Everything
+            }
+        };
+        Ok(SparkTakeover { epoch: from.epoch, new })
+    }
+
+    /// A running total needs every record there ever was.
+    fn everything_is_there(&self, table: &str, from: &TakenOver) -> anyhow::Result<()> {
+        let places: Vec<Place> = from.offsets.iter().map(|at| Place::new(at.topic.as_str(), at.partition)).collect();
+        let extents = self.runtime.block_on(self.cluster.extents(&places))?;
+        match extents.iter().find(|(_, extent)| extent.low > 0) {
+            None => Ok(()),
+            Some((place, extent)) => bail!(
+                "table `{table}` has no windows: it counts all records there ever were, and the first {} of {} partition \
+                 {} are gone; leave the job where it was, or put its tables with windows into a file of their own",
+                extent.low,
+                place.topic,
+                place.partition
+            ),
+        }
     }
 
     fn tell(&mut self, progress: &SparkProgress) -> anyhow::Result<()> {
@@ -201,7 +269,7 @@ impl Teller {
             _ => "update",
         };
         let before = self.last.get(&progress.table);
-        let mut row = progress.table_progress(mode, before);
+        let mut row = progress.table_progress(mode, before, self.taken_over.get(&progress.table));
         by_topic(&mut row, progress, before);
         let value = serde_json::to_vec(&row)?;
         let outgoing = Outgoing {
@@ -240,7 +308,7 @@ fn micros(progress: &SparkProgress) -> Duration {
 /// Spark counts by source, not by partition: a topic's counts stand with its first partition. Repeats and late rows it
 /// counts by query only, so they stand in the row's own counts.
 fn by_topic(row: &mut TableProgress, progress: &SparkProgress, before: Option<&TableProgress>) {
-    let told = before.is_some_and(|before| before.epoch > progress.batch);
+    let told = before.is_some_and(|before| before.epoch == row.epoch);
     let mut firsts: BTreeMap<String, &mut SourceProgress> = BTreeMap::new();
     for source in &mut row.sources {
         let topic = source.topic.clone();

@@ -10,6 +10,9 @@ mod commands;
 mod crash;
 mod dead_letters;
 mod replay;
+#[cfg(feature = "spark")]
+mod moves;
 mod roles;
+mod streamlit;
 mod support;
 mod up;

@@ -89,6 +89,15 @@ pub(crate) fn group_of(job: &str) -> String {
     format!("millrace-{job}")
 }
 
+/// Keeps whoever still runs this job on the embedded backend from writing.
+///
+/// # Errors
+/// Kafka.
+#[cfg(feature = "spark")]
+pub(crate) fn fence(kafka: &ClientSettings, job: &str) -> Result<(), KafkaError> {
+    Output::new(kafka, &group_of(job)).map(drop)
+}
+
 /// The topic of a source.
 fn topic_of<'a>(source: &'a str, origin: &'a Origin) -> &'a str {
     match origin {

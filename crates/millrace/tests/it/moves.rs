@@ -1,0 +1,191 @@
+//! A shop whose jobs move to Spark and back: nothing is lost, and no final row is given twice.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use millrace_cluster::{ClusterGuard, ClusterSettings, Ports, SparkMode};
+use millrace_connectors::kafka::ClientSettings;
+use millrace_connectors::kafka::producer::{Outgoing, Producer};
+use millrace_model::{ColumnType, Contracts, Role, Timestamp};
+use millrace_simulate::{Delivery, Disorder, Record, Shop, ShopSettings};
+use serde_json::Value;
+
+use crate::support::{PATIENCE, Up, audit_with, query, run};
+
+const MINUTE_MICROS: i64 = 60_000_000;
+/// Event time of each of the three parts.
+const PART_MINUTES: i64 = 40;
+/// Source records a second of event time.
+const RATE: f64 = 2.0;
+/// Longest wait for the books to balance: Spark takes turns among its queries, on few cores.
+const BALANCED_MAX: Duration = Duration::from_secs(420);
+
+/// Two hours of a shop in three parts, all of it in the past, and a last record of every partition that closes all windows.
+fn parts(contracts: &Contracts) -> [Vec<Record>; 3] {
+    let now = Timestamp::from_system_time(SystemTime::now());
+    let start = Timestamp(now.0 - (3 * PART_MINUTES + 120) * MINUTE_MICROS).floor(MINUTE_MICROS);
+    let mut settings = ShopSettings::new(20_261_123, start, RATE);
+    settings.campaign_interval_scale = 0.2;
+    // Late records are another matter: which are late, each backend says for itself.
+    settings.disorder = Disorder { late: 0.0, malformed: 0.002, duplicates: 0.005, ..Disorder::default() };
+    let mut shop = Shop::new(settings).expect("settings in range");
+    [1, 2, 3].map(|part| {
+        let mut records = Vec::new();
+        shop.advance(Timestamp(start.0 + part * PART_MINUTES * MINUTE_MICROS), &mut records);
+        records
+            .retain(|record| contracts.get(record.topic.name()).is_some_and(|contract| contract.role == Role::Source));
+        assert!(records.iter().all(|record| record.delivery != Delivery::Late));
+        records
+    })
+}
+
+fn produce(servers: &str, records: &[Record]) {
+    let producer = Producer::new(&ClientSettings::new(servers.to_owned()), None).expect("a producer");
+    for record in records {
+        let (key, value) = (Some(&record.key[..]), Some(&record.value[..]));
+        let outgoing = Outgoing { topic: record.topic.name(), partition: None, key, value, time: Some(record.arrival) };
+        producer.send(outgoing, PATIENCE).expect("room");
+    }
+    producer.flush(PATIENCE).expect("acknowledged");
+}
+
+/// A record in every partition that keeps its contract and does nothing but move time on.
+fn closing(servers: &str, contracts: &Contracts, at: Timestamp) {
+    let producer = Producer::new(&ClientSettings::new(servers.to_owned()), None).expect("a producer");
+    for contract in contracts.of_role(Role::Source) {
+        for partition in 0..i32::try_from(contract.topic.partitions).expect("few") {
+            let id = format!("closing-{}-{partition}", contract.name);
+            let mut record = serde_json::json!({ "event_id": id, "event_type": "closing", "event_time": at.to_string() });
+            for column in contract.columns.iter().filter(|column| column.required) {
+                if record.get(&column.name).is_none() {
+                    record[&column.name] = match column.column_type {
+                        ColumnType::Integer => 0.into(),
+                        _ => id.clone().into(),
+                    };
+                }
+            }
+            let value = record.to_string();
+            let outgoing = Outgoing {
+                topic: &contract.name,
+                partition: Some(partition),
+                key: Some(b"closing"),
+                value: Some(value.as_bytes()),
+                time: Some(at),
+            };
+            producer.send(outgoing, PATIENCE).expect("room");
+        }
+    }
+    producer.flush(PATIENCE).expect("acknowledged");
+}
+
+/// Waits until every record is accounted for.
+fn balanced(dir: &Path, config: &str) -> Value {
+    let started = Instant::now();
+    loop {
+        let output = run(dir, &["--config", config, "audit", "--format", "json"]);
+        if output.status.success() {
+            return audit_with(dir, &["--config", config]);
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(started.elapsed() < BALANCED_MAX, "not balanced: {}", wrong_lines(&text));
+    }
+}
+
+fn wrong_lines(audit: &str) -> String {
+    let answer: Value = serde_json::from_str(audit).unwrap_or(Value::Null);
+    let lines = answer["lines"].as_array().cloned().unwrap_or_default();
+    let wrong = lines.into_iter().filter(|line| line["expected"] != line["found"]);
+    wrong.map(|line| line.to_string()).collect::<Vec<_>>().join("\n")
+}
+
+/// All rows of a result, as texts in their order.
+fn rows(dir: &Path, config: &str, table: &str) -> Vec<String> {
+    let out = run(dir, &["--config", config, "query", "--format", "json", &format!("SELECT * FROM {table}")]);
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let mut rows: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
+    rows.sort();
+    rows
+}
+
+#[test]
+#[ignore = "slow suite: starts Kafka and Spark"]
+fn jobs_move_to_spark_and_back() {
+    let contracts = Contracts::builtin();
+    let dir = tempfile::tempdir().expect("a folder");
+    let cluster = ClusterSettings {
+        ports: Ports::Free,
+        kafka_nodes: 1,
+        spark: SparkMode::Local { cores: 2 },
+        postgres: false,
+        ..ClusterSettings::new(dir.path().join("cluster"))
+    };
+    let cluster = ClusterGuard::up(&cluster, &mut |step| println!("{step}")).expect("a cluster");
+    let servers = cluster.bootstrap_servers();
+    let config = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("settings");
+        path.display().to_string()
+    };
+    let moved = config(
+        "millrace.toml",
+        &format!(
+            "[kafka]\nbootstrap_servers = '{servers}'\n[spark]\nurl = '{}'\ntrigger = '2s'\n[lake]\nflush_interval = '1s'\n",
+            cluster.spark_url().expect("Spark")
+        ),
+    );
+    let parts = parts(&contracts);
+    let last = parts[2].iter().map(|record| record.event_time).max().expect("records");
+    let close = |servers: &str| closing(servers, &contracts, Timestamp(last.0 + 90 * MINUTE_MICROS));
+
+    // What it must come to: the same records on one machine that nothing moves on.
+    let still_dir = dir.path().join("still");
+    let plain = config("plain.toml", "");
+    let still = Up::start(&still_dir, &["--config", &plain, "--no-simulate"]);
+    parts.iter().for_each(|part| produce(&still.kafka, part));
+    close(&still.kafka);
+    balanced(&still_dir, &plain);
+    let results: Vec<&str> = contracts.of_role(Role::Result).map(|contract| contract.name.as_str()).collect();
+    let expected: BTreeMap<&str, Vec<String>> =
+        results.iter().map(|table| (*table, rows(&still_dir, &plain, table))).collect();
+    still.stop();
+
+    let moved_dir = dir.path().join("moved");
+    let started = Instant::now();
+    for (part, backend) in [(0, "embedded"), (1, "spark"), (2, "embedded")] {
+        let up = Up::start(&moved_dir, &["--config", &moved, "--no-simulate", "--backend", backend]);
+        produce(&servers, &parts[part]);
+        if part == 2 {
+            close(&servers);
+        }
+        let answer = balanced(&moved_dir, &moved);
+        let on_spark = answer["facts"]["tables"]["sessions"]["spark"].is_object();
+        assert_eq!(on_spark, backend == "spark");
+        if backend == "spark" {
+            let lag = cluster_lag(&cluster);
+            assert!(lag.contains("user_events") && lag.contains("millrace-sessions"), "{lag}");
+        }
+        println!("[{:>5.0} s] part {part} is through on {backend}", started.elapsed().as_secs_f64());
+        up.stop();
+    }
+    for table in results {
+        let found = rows(&moved_dir, &moved, table);
+        assert!(!found.is_empty(), "{table} has no rows");
+        let missing: Vec<&String> = expected[table].iter().filter(|row| !found.contains(row)).take(3).collect();
+        let extra: Vec<&String> = found.iter().filter(|row| !expected[table].contains(row)).take(3).collect();
+        assert!(missing.is_empty() && extra.is_empty(), "{table}: missing {missing:#?}, instead {extra:#?}");
+    }
+    // Every final row once, in the topics too.
+    let answer = audit_with(&moved_dir, &["--config", &moved]);
+    let lines = answer["lines"].as_array().expect("lines");
+    let once = lines.iter().filter(|line| line["what"].as_str().is_some_and(|what| what.contains("once each")));
+    assert!(once.count() >= 2, "{answer:#}");
+    assert_eq!(query(&still_dir, "SELECT count(*) AS n FROM sessions")[0]["n"].as_u64().map(|n| n > 50), Some(true));
+}
+
+/// What Kafka's own tool says of a job's consumer group.
+fn cluster_lag(cluster: &millrace_cluster::Cluster) -> String {
+    let servers = cluster.bootstrap_servers();
+    let arguments = ["--bootstrap-server", &servers, "--describe", "--group", "millrace-sessions"];
+    cluster.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "").expect("the tool answers")
+}
