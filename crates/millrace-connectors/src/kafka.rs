@@ -3,9 +3,12 @@
 //! Reading order: `settings` (how a client is configured) → `error` (the one place that turns Kafka's codes into
 //! instructions) → `topics` (made from contracts) → `cluster` (what partitions hold, what groups committed) → `reader`
 //! (assigned partitions, read without a group's rebalances) → `member` (which partitions are this process's share) → `tail`
-//! (records for the page) → `producer` (fast, bounded) → `lag` (how far behind a group is).
+//! (records for the page) → `producer` (fast, bounded) → `lag` (how far behind a group is) → `inspect`, `unread`, `browse`
+//! (a look at a whole cluster, since when groups are behind, records of a topic: for who operates it).
 
+pub mod browse;
 pub mod cluster;
+pub mod inspect;
 pub mod lag;
 pub mod member;
 pub mod producer;
@@ -13,6 +16,7 @@ pub mod reader;
 pub mod settings;
 pub mod tail;
 pub mod topics;
+pub mod unread;
 
 mod context;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_model::ErrorKind;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -157,11 +158,19 @@ impl Cluster {
     /// # Errors
     /// `Unavailable`: the cluster is away.
     pub async fn committed(&self, places: &[Place]) -> Result<HashMap<Place, i64>, KafkaError> {
+        self.committed_within(places, request_timeout()).await
+    }
+
+    /// As [`committed`](Self::committed), with a limit of its own for the wait.
+    pub(super) async fn committed_within(
+        &self,
+        places: &[Place],
+        wait: Duration,
+    ) -> Result<HashMap<Place, i64>, KafkaError> {
         let list = list(places.iter().map(|place| (place, Offset::Invalid)))?;
         self.blocking(move |consumer| {
-            let committed = consumer
-                .committed_offsets(list, request_timeout())
-                .map_err(|e| KafkaError::of("read the committed offsets", &e))?;
+            let committed =
+                consumer.committed_offsets(list, wait).map_err(|e| KafkaError::of("read the committed offsets", &e))?;
             Ok(by_place(&committed))
         })
         .await

@@ -1,6 +1,7 @@
 //! Integration tests, one binary. The slow suite (`--ignored`) starts Debian's PostgreSQL 15 itself.
 
 mod foreign;
+mod inspect;
 mod kafka;
 mod lake;
 mod sink;
