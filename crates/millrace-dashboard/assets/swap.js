@@ -28,7 +28,8 @@ export function listen(arrived, failed) {
   });
   let typing = 0;
   document.addEventListener("input", (event) => {
-    const form = event.target.closest("form[data-swap]");
+    // A form that is costly to answer is sent when its viewer says so.
+    const form = event.target.closest('form[data-swap]:not([data-swap="submit"])');
     if (!form) return;
     clearTimeout(typing);
     typing = setTimeout(() => submit(form, false), event.target.type === "search" ? TYPING_MS : 0);

@@ -15,7 +15,7 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use crate::answer::Problem;
-use crate::page::recommended;
+use crate::page::{messages as page_messages, recommended};
 use crate::params::Params;
 use crate::shared::{Shared, now};
 use crate::store::ask;
@@ -34,6 +34,8 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/api/sessions", get(sessions))
         .route("/api/recommendations", get(recommendations))
         .route("/api/health", get(health))
+        .route("/api/kafka", get(kafka))
+        .route("/api/kafka/messages", get(messages))
         .route("/api/openapi.json", get(|| async { Json(openapi::description()) }))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -97,6 +99,24 @@ async fn health(State(shared): Shop, params: Params) -> Json<Value> {
     answer["live"] = json!(shared.is_live());
     answer["delivery"] = json!(shared.clients.counts());
     Json(answer)
+}
+
+/// The newest look at the cluster; null when there is none to look at.
+async fn kafka(State(shared): Shop) -> Json<Value> {
+    match &shared.kafka {
+        Some(cluster) => Json(json!(*cluster.look().await)),
+        None => Json(Value::Null),
+    }
+}
+
+async fn messages(State(shared): Shop, params: Params) -> Response {
+    let Some(cluster) = &shared.kafka else {
+        return Problem::not_found("this dashboard was started without a cluster").into_response();
+    };
+    match page_messages(&shared, cluster, &params).await {
+        Ok(answer) => Json(json!(*answer)).into_response(),
+        Err(why) => Problem::bad_request(why).into_response(),
+    }
 }
 
 /// Ready when live rows come and the store answers.

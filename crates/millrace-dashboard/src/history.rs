@@ -24,6 +24,8 @@ pub(crate) struct Sample {
     pub(crate) delay_seconds: Option<f64>,
     /// Records read since the first start.
     pub(crate) records_in: i64,
+    /// Rows written since the first start.
+    pub(crate) rows_out: i64,
 }
 
 /// Samples by table, oldest first.
@@ -43,6 +45,7 @@ impl History {
                 lag_records: lag_records(row),
                 delay_seconds: delay_seconds(row, now),
                 records_in: row.int("records_in"),
+                rows_out: row.int("rows_out"),
             });
         }
     }

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! Reading order: [`settings`] → `cache` (recent rows, bounded) → `view` (what a page shows, as plain data) → `section`
-//! (live parts and their differences) → `page` (HTML) → `live` (the streams) → `api` → `server`. The browser's side is
+//! (live parts and their differences) → `kafka` (a look at the cluster) → `page` (HTML) → `live` (the streams) → `api` → `server`. The browser's side is
 //! in `assets/`: hand-written modules that put pushed HTML in its place, format numbers and draw charts; they compute
 //! no figures of their own.
 //!
 //! **Invariants**
-//! - The crate knows neither Kafka nor the engine: rows come from the store and through a channel.
+//! - The crate does not know the engine: rows come from the store and through a channel. Kafka is only looked at, for the
+//!   page that shows it (`kafka`), and only through the connectors.
 //! - Every value in HTML is escaped by construction (maud); scripts and styles come only from us (content policy).
 //! - Personal data is masked before it leaves the server.
 //! - Nothing waits in memory for a slow page.
@@ -26,6 +27,7 @@ mod error;
 mod feed;
 mod guard;
 mod history;
+mod kafka;
 mod live;
 mod mask;
 mod page;
@@ -44,4 +46,4 @@ mod view;
 pub use error::DashboardError;
 pub use feed::LiveBatch;
 pub use server::{Dashboard, start};
-pub use settings::{DashboardSettings, Limits};
+pub use settings::{DashboardSettings, KafkaSettings, Limits};

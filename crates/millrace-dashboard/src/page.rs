@@ -6,6 +6,7 @@
 mod fraud;
 mod health;
 mod journey;
+mod kafka;
 mod kit;
 mod layout;
 mod overview;
@@ -20,6 +21,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use maud::Markup;
 
+use crate::kafka::messages::{Answer, Wanted};
+use crate::kafka::{Kafka, LOOK_MS_MIN};
 use crate::params::Params;
 use crate::section::Section;
 use crate::shared::{Shared, now};
@@ -41,6 +44,8 @@ pub(crate) enum Page {
     Recommendations,
     /// How the product itself is.
     Health,
+    /// What it runs on.
+    Kafka,
 }
 
 /// Sections of a page, found by name.
@@ -55,8 +60,8 @@ impl Sections {
 
 impl Page {
     /// All pages, as in the navigation.
-    pub(crate) const ALL: [Page; 6] =
-        [Page::Overview, Page::Fraud, Page::Stock, Page::Sessions, Page::Recommendations, Page::Health];
+    pub(crate) const ALL: [Page; 7] =
+        [Page::Overview, Page::Fraud, Page::Stock, Page::Sessions, Page::Recommendations, Page::Health, Page::Kafka];
 
     /// The page of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -72,6 +77,7 @@ impl Page {
             Page::Sessions => "sessions",
             Page::Recommendations => "recommendations",
             Page::Health => "health",
+            Page::Kafka => "kafka",
         }
     }
 
@@ -84,6 +90,7 @@ impl Page {
             Page::Sessions => "/sessions",
             Page::Recommendations => "/recommendations",
             Page::Health => "/health",
+            Page::Kafka => kafka::PATH,
         }
     }
 
@@ -96,6 +103,7 @@ impl Page {
             Page::Sessions => "Sessions",
             Page::Recommendations => "Recommendations",
             Page::Health => "Health",
+            Page::Kafka => "Kafka",
         }
     }
 
@@ -115,6 +123,7 @@ impl Page {
             Page::Sessions => &["sessions", "abandoned_carts", "session_funnel"],
             Page::Recommendations => &["seen_together", "bought_together", "trending", "stock_levels"],
             Page::Health => &["job_progress", "dead_letters", "ledger"],
+            Page::Kafka => &[],
         }
     }
 
@@ -127,19 +136,25 @@ impl Page {
             Page::Sessions => &["stage", "session"],
             Page::Recommendations => &["product", "q"],
             Page::Health => &["topic", "code"],
+            Page::Kafka => &["topic", "group", "role", "view", "from", "at", "partition", "q", "count"],
         }
     }
 
     /// Shortest time between two pushes, milliseconds, where the page changes as a whole with every commit.
     pub(crate) fn push_ms_min(self) -> u64 {
-        if self == Page::Health { 1_000 } else { 0 }
+        if matches!(self, Page::Health | Page::Kafka) { 1_000 } else { 0 }
     }
 
-    /// Changes when the page may look different: by its tables, and for the health page by time.
+    /// Changes when the page may look different: by its tables, and where the cluster or the clock
+    /// counts, by time.
     pub(crate) fn stamp(self, shared: &Shared) -> u64 {
         let cache = shared.cache();
         let newest = self.tables().iter().filter_map(|name| cache.table(name)).map(|table| table.version).max();
-        let beat = if self == Page::Health { now().0.unsigned_abs() / 1_000_000 } else { 0 };
+        let beat = match self {
+            Page::Health => now().0.unsigned_abs() / 1_000_000,
+            Page::Kafka => now().0.unsigned_abs() / (1_000 * LOOK_MS_MIN),
+            _ => 0,
+        };
         // The two never meet: versions grow by rows, the beat by seconds since 1970.
         newest.unwrap_or(0).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ beat
     }
@@ -170,6 +185,10 @@ impl Page {
                 let view = view::health::health(&cache, &shared.history(), &health::params(params, limit), now());
                 health::sections(&view, params, &counts, shared.is_live())
             }
+            Page::Kafka => match &shared.kafka {
+                Some(cluster) => kafka::sections(&*cluster.look().await, params),
+                None => Vec::new(),
+            },
         }
     }
 }
@@ -199,6 +218,20 @@ pub(crate) async fn recommended(
     view::recommend::recommend(&shared.cache(), params, seen, bought)
 }
 
+/// The messages a query asks for; else, what is wrong with it.
+pub(crate) async fn messages(shared: &Shared, cluster: &Kafka, params: &Params) -> Result<Arc<Answer>, String> {
+    let topic = params.get("topic").ok_or("say which topic")?;
+    let wanted = Wanted::of(params, topic, now())?;
+    let look = cluster.look().await;
+    let known = look.topics.iter().find(|known| known.name == topic);
+    let known = known.ok_or_else(|| match look.trouble.first() {
+        Some(trouble) => trouble.clone(),
+        None => format!("there is no topic {topic}"),
+    })?;
+    let partitions: Vec<i32> = known.partitions.iter().map(|part| part.partition).collect();
+    cluster.messages.find(&wanted, &partitions, cluster.contract(topic), &shared.settings.limits).await
+}
+
 /// Answers a page.
 pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: Params) -> Response {
     let params = params.only(page.params());
@@ -214,7 +247,17 @@ pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: 
         Page::Stock => stock::body(&sections, &params),
         Page::Sessions => sessions::body(&sections),
         Page::Recommendations => recommend::body(&sections, &params),
-        Page::Health => health::body(&sections),
+        Page::Health => health::body(&sections, &shared.settings),
+        Page::Kafka => match &shared.kafka {
+            None => kafka::without(),
+            Some(cluster) => {
+                let found = match kafka::wants_messages(&params) {
+                    true => Some(messages(&shared, cluster, &params).await),
+                    false => None,
+                };
+                kafka::body(&sections, &params, shared.settings.kafka_ui.as_deref(), found.as_ref())
+            }
+        },
     };
     layout::page(page, &params, body).into_response()
 }

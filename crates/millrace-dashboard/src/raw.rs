@@ -32,14 +32,19 @@ impl Raw {
         let Some(base64) = base64 else { return Raw::default() };
         // The cache may have cut the text: whole groups of four still decode.
         let whole = &base64.as_bytes()[..base64.len() / 4 * 4];
-        let mut bytes = STANDARD.decode(whole).unwrap_or_default();
+        Raw::of_bytes(STANDARD.decode(whole).unwrap_or_default())
+    }
+
+    /// Masks bytes as they are.
+    pub(crate) fn of_bytes(mut bytes: Vec<u8>) -> Self {
         mask::bytes(&mut bytes);
         let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
         Raw { bytes: bytes.len(), text: text(shown), hex: hex(shown), cut: shown.len() < bytes.len() }
     }
 }
 
-fn text(bytes: &[u8]) -> String {
+/// Bytes as text that cannot mislead: what is not text is written as `\x00`.
+pub(crate) fn text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

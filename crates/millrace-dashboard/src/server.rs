@@ -23,7 +23,7 @@ use crate::params::Params;
 use crate::settings::{DashboardSettings, Limits};
 use crate::shared::Shared;
 use crate::store::{Store, load};
-use crate::{api, assets, guard, live};
+use crate::{api, assets, guard, kafka, live};
 
 /// A running dashboard.
 #[derive(Debug)]
@@ -58,11 +58,14 @@ pub async fn start(
     let listener = Deadlined::new(listener, settings.limits.sse_stall_ms_max);
     let shutdown_max = Duration::from_millis(settings.limits.shutdown_ms_max);
     let shared = Arc::new(Shared::new(settings, store, cache));
-    let workers = vec![
+    let mut workers = vec![
         tokio::spawn(feed::follow(shared.clone(), live)),
         tokio::spawn(feed::complete(shared.clone())),
         tokio::spawn(feed::sample(shared.clone())),
     ];
+    if let Some(cluster) = shared.kafka.clone() {
+        workers.push(tokio::spawn(kafka::watch(cluster, shared.closing.subscribe())));
+    }
     let closing = shared.closing.clone();
     let mut closes = shared.closing.subscribe();
     let routes = router(shared);
@@ -104,6 +107,10 @@ fn check(limits: &Limits) -> Result<(), DashboardError> {
         ("sse_push_ms_min", limits.sse_push_ms_min, 10),
         ("sse_heartbeat_ms", limits.sse_heartbeat_ms, 100),
         ("store_ms_max", limits.store_ms_max, 1),
+        ("browse_records_max", limits.browse_records_max as u64, 1),
+        ("browse_bytes_max", limits.browse_bytes_max as u64, 1),
+        ("browse_ms_max", limits.browse_ms_max, 100),
+        ("browses_at_once_max", limits.browses_at_once_max as u64, 1),
     ] {
         if value < least {
             return Err(DashboardError::Limit { name, least });

@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use millrace_connectors::kafka::ClientSettings;
+use millrace_model::Contract;
+
 /// Port of the dashboard unless another is set.
 const PORT: u16 = 8080;
 
@@ -13,14 +16,36 @@ pub struct DashboardSettings {
     /// Host names a browser may use for us, without port. Empty: on a loopback address only `localhost` and loopback
     /// addresses (so that a foreign page cannot reach us by a name it controls), else any.
     pub hosts_allowed: Vec<String>,
+    /// The cluster to show; none: the Kafka page says that there is none.
+    pub kafka: Option<KafkaSettings>,
+    /// Address of Spark's own pages, for a link.
+    pub spark_ui: Option<String>,
+    /// Address of a Kafka UI, for a link.
+    pub kafka_ui: Option<String>,
     /// What it may use of the machine.
     pub limits: Limits,
+}
+
+/// The cluster the Kafka page shows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KafkaSettings {
+    /// How to reach it.
+    pub client: ClientSettings,
+    /// Contracts of the topics that have one: their roles, and which of their columns are personal.
+    pub contracts: Vec<Contract>,
 }
 
 impl DashboardSettings {
     /// The settings for this address, with the usual limits.
     pub fn listen_on(listen: SocketAddr) -> Self {
-        DashboardSettings { listen, hosts_allowed: Vec::new(), limits: Limits::default() }
+        DashboardSettings {
+            listen,
+            hosts_allowed: Vec::new(),
+            kafka: None,
+            spark_ui: None,
+            kafka_ui: None,
+            limits: Limits::default(),
+        }
     }
 }
 
@@ -58,6 +83,14 @@ pub struct Limits {
     pub list_rows_max: usize,
     /// Longest time the store may take over a question.
     pub store_ms_max: u64,
+    /// Records of a topic read for one view of its messages.
+    pub browse_records_max: usize,
+    /// Bytes of keys and values read for one view of messages.
+    pub browse_bytes_max: usize,
+    /// Longest time one view of messages reads.
+    pub browse_ms_max: u64,
+    /// Views of messages that read at once; others wait.
+    pub browses_at_once_max: usize,
     /// Longest time a shutdown waits for open pages.
     pub shutdown_ms_max: u64,
 }
@@ -77,6 +110,10 @@ impl Default for Limits {
             csv_rows_max: 100_000,
             list_rows_max: 200,
             store_ms_max: 10_000,
+            browse_records_max: 20_000,
+            browse_bytes_max: 16 * 1024 * 1024,
+            browse_ms_max: 5_000,
+            browses_at_once_max: 2,
             shutdown_ms_max: 3_000,
         }
     }

@@ -1,7 +1,7 @@
 //! What every request and every page's stream sees: cache, store, history, counters.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::SystemTime;
 
 use millrace_model::Timestamp;
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::cache::Cache;
 use crate::history::History;
+use crate::kafka::Kafka;
 use crate::live::{Clients, Memo};
 use crate::settings::DashboardSettings;
 use crate::store::Store;
@@ -17,6 +18,8 @@ use crate::store::Store;
 pub(crate) struct Shared {
     pub(crate) settings: DashboardSettings,
     pub(crate) store: Store,
+    /// The cluster, when there is one to show.
+    pub(crate) kafka: Option<Arc<Kafka>>,
     cache: RwLock<Cache>,
     history: Mutex<History>,
     /// Version of the cache, for who waits for a change.
@@ -49,6 +52,7 @@ impl Shared {
             requests: AtomicU64::new(0),
             history: Mutex::default(),
             cache: RwLock::new(cache),
+            kafka: settings.kafka.clone().map(|kafka| Arc::new(Kafka::new(kafka, &settings.limits))),
             run: format!("{:x}", started.0),
             settings,
             store,

@@ -4,6 +4,7 @@
 
 pub(crate) mod fraud;
 pub(crate) mod health;
+pub(crate) mod kafka;
 pub(crate) mod overview;
 pub(crate) mod recommend;
 pub(crate) mod sessions;

@@ -18,7 +18,7 @@ use millrace_connectors::sink::SinkStats;
 use millrace_connectors::sink::store::{self as store_sink, StoreSinkSettings};
 use millrace_connectors::store::Store;
 use millrace_connectors::{Ending, Shutdown, ShutdownSwitch, shutdown};
-use millrace_dashboard::{Dashboard, DashboardSettings};
+use millrace_dashboard::{Dashboard, DashboardSettings, KafkaSettings};
 use millrace_model::{Contract, Role};
 use tokio::task::JoinHandle;
 
@@ -130,7 +130,14 @@ impl Product {
             Some(store) => {
                 let names: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
                 let live = live::start(&kafka, &names)?;
-                let page = DashboardSettings::listen_on(settings.dashboard.listen);
+                let of_page = &settings.dashboard;
+                let page = DashboardSettings {
+                    hosts_allowed: of_page.hosts_allowed.clone(),
+                    kafka: Some(KafkaSettings { client: kafka.clone(), contracts: contracts.clone() }),
+                    spark_ui: of_page.spark_ui.clone(),
+                    kafka_ui: of_page.kafka_ui.clone(),
+                    ..DashboardSettings::listen_on(of_page.listen)
+                };
                 Some(millrace_dashboard::start(page, store, results, live).await?)
             }
         };

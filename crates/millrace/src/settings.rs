@@ -3,7 +3,7 @@
 //! | from | how |
 //! |---|---|
 //! | file | `--config FILE`, else `./millrace.toml`, else `$XDG_CONFIG_HOME/millrace/millrace.toml` |
-//! | environment | `MILLRACE_DATA_DIR`, `MILLRACE_STORE_URL`, `MILLRACE_KAFKA_BOOTSTRAP_SERVERS`, `MILLRACE_PIPELINES`, `MILLRACE_LAKE_DIR`, `MILLRACE_LISTEN`, `MILLRACE_BACKEND`, `MILLRACE_SPARK_URL`, `MILLRACE_SPARK_CHECKPOINT_DIR` |
+//! | environment | `MILLRACE_DATA_DIR`, `MILLRACE_STORE_URL`, `MILLRACE_KAFKA_BOOTSTRAP_SERVERS`, `MILLRACE_PIPELINES`, `MILLRACE_LAKE_DIR`, `MILLRACE_LISTEN`, `MILLRACE_HOSTS_ALLOWED`, `MILLRACE_SPARK_UI`, `MILLRACE_KAFKA_UI`, `MILLRACE_BACKEND`, `MILLRACE_SPARK_URL`, `MILLRACE_SPARK_CHECKPOINT_DIR` |
 //! | command line | the options of each command |
 //!
 //! A key that is not known is an error that names the nearest one that is.
@@ -139,11 +139,20 @@ pub(crate) struct Store {
 pub(crate) struct Dashboard {
     /// Address of the page; port 0 takes any free one.
     pub(crate) listen: SocketAddr,
+    /// Host names a browser may use for it, without port; none: on a loopback address only `localhost`, else any.
+    #[serde(deserialize_with = "host_names")]
+    pub(crate) hosts_allowed: Vec<String>,
+    /// Address of Spark's own pages, for a link.
+    #[serde(deserialize_with = "web_address")]
+    pub(crate) spark_ui: Option<String>,
+    /// Address of a Kafka UI, for a link.
+    #[serde(deserialize_with = "web_address")]
+    pub(crate) kafka_ui: Option<String>,
 }
 
 impl Default for Dashboard {
     fn default() -> Self {
-        Dashboard { listen: loopback(8080) }
+        Dashboard { listen: loopback(8080), hosts_allowed: Vec::new(), spark_ui: None, kafka_ui: None }
     }
 }
 
@@ -238,6 +247,37 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
     parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
+/// An address a browser opens; empty: none.
+fn web_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    check_web_address(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn check_web_address(text: String) -> Result<Option<String>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next()).unwrap_or_default();
+    let is_plain = text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\'));
+    match (host.is_empty() || host.starts_with(':') || !is_plain, host.contains('@')) {
+        (true, _) => Err(format!("`{text}` is not the address of a page; write http://HOST:PORT")),
+        (false, true) => Err("the address of a page must hold no name or password: every viewer sees it".into()),
+        (false, false) => Ok(Some(text)),
+    }
+}
+
+fn host_names<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    check_host_names(Vec::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn check_host_names(names: Vec<String>) -> Result<Vec<String>, String> {
+    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+    match names.iter().find(|name| !is_name(name)) {
+        Some(wrong) => Err(format!("`{wrong}` is not a host name; write it without http:// and without port")),
+        None => Ok(names),
+    }
+}
+
 impl Settings {
     /// Reads the file (a named one must exist) and the environment.
     ///
@@ -282,6 +322,18 @@ impl Settings {
         if let Some(address) = variable("MILLRACE_LISTEN") {
             self.dashboard.listen =
                 address.parse().with_context(|| format!("MILLRACE_LISTEN is `{address}`; write ADDRESS:PORT"))?;
+        }
+        if let Some(names) = variable("MILLRACE_HOSTS_ALLOWED") {
+            let names = names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+            self.dashboard.hosts_allowed =
+                check_host_names(names).map_err(|why| anyhow::anyhow!("MILLRACE_HOSTS_ALLOWED: {why}"))?;
+        }
+        for (name, link) in
+            [("MILLRACE_SPARK_UI", &mut self.dashboard.spark_ui), ("MILLRACE_KAFKA_UI", &mut self.dashboard.kafka_ui)]
+        {
+            if let Some(text) = variable(name) {
+                *link = check_web_address(text).map_err(|why| anyhow::anyhow!("{name}: {why}"))?;
+            }
         }
         if let Some(name) = variable("MILLRACE_BACKEND") {
             self.backend = Backend::from_str(&name, false)
@@ -376,6 +428,37 @@ mod tests {
             let error = Settings::parse(text, "f").expect_err(text).to_string();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn the_dashboards_links_and_names_are_checked() {
+        let text = "[dashboard]\nspark_ui = 'http://127.0.0.1:4040'\nkafka_ui = ''\nhosts_allowed = ['dash.example']\n";
+        let mut settings = Settings::parse(text, "f").expect("good").dashboard;
+        assert_eq!((settings.spark_ui.take(), settings.kafka_ui.take()), (Some("http://127.0.0.1:4040".into()), None));
+        assert_eq!(settings.hosts_allowed, ["dash.example"]);
+        for (text, told) in [
+            ("spark_ui = '127.0.0.1:4040'", "is not the address of a page; write http://HOST:PORT"),
+            ("kafka_ui = 'javascript:alert(1)'", "is not the address of a page"),
+            ("kafka_ui = 'http://'", "is not the address of a page"),
+            ("kafka_ui = 'https://me:secret@ui.example/'", "must hold no name or password"),
+            ("hosts_allowed = ['http://dash.example']", "without http:// and without port"),
+            ("hosts_allowed = ['dash.example:8080']", "is not a host name"),
+            ("sparkui = 'http://x'", "did you mean `spark_ui`?"),
+        ] {
+            let error = Settings::parse(&format!("[dashboard]\n{text}\n"), "f").expect_err(text).to_string();
+            assert!(error.starts_with("f:2:") && error.contains(told) && !error.contains("secret"), "{error}");
+        }
+        let mut settings = Settings::default();
+        let variables = |name: &str| match name {
+            "MILLRACE_HOSTS_ALLOWED" => Some("a.example, b.example".into()),
+            "MILLRACE_KAFKA_UI" => Some("https://ui.example".into()),
+            _ => None,
+        };
+        settings.environment(variables).expect("good");
+        assert_eq!(settings.dashboard.hosts_allowed, ["a.example", "b.example"]);
+        assert_eq!(settings.dashboard.kafka_ui.as_deref(), Some("https://ui.example"));
+        let error = settings.environment(|name| (name == "MILLRACE_SPARK_UI").then(|| "ftp://x".into()));
+        assert!(error.expect_err("not a page").to_string().starts_with("MILLRACE_SPARK_UI: "));
     }
 
     #[test]

@@ -197,27 +197,30 @@ impl Inspector {
         .await
     }
 
-    /// What a group has committed in these partitions. Its client is kept; [`keep_groups`](Self::keep_groups) lets go.
-    ///
-    /// # Errors
-    /// `Unavailable`: the group's coordinator is away. `Invalid`: more than [`GROUPS_MAX`] groups.
-    pub async fn committed(&mut self, group: &str, places: &[Place]) -> Result<HashMap<Place, i64>, KafkaError> {
-        if !self.groups.contains_key(group) {
-            if self.groups.len() >= GROUPS_MAX {
-                let text = format!("offsets of more than {GROUPS_MAX} groups are not asked for at once");
-                return Err(KafkaError::new(millrace_model::ErrorKind::Invalid, text));
+    /// What each of these groups has committed in these partitions. A group that could not be asked has its error. Of
+    /// more than [`GROUPS_MAX`] groups the first are asked. Their clients are kept for the next time, those of other
+    /// groups are let go.
+    pub async fn committed(
+        &mut self,
+        groups: &[&str],
+        places: &[Place],
+    ) -> HashMap<String, Result<HashMap<Place, i64>, KafkaError>> {
+        self.groups.retain(|name, _| groups.contains(&name.as_str()));
+        let mut answers = HashMap::new();
+        for group in groups.iter().take(GROUPS_MAX).copied() {
+            if self.groups.contains_key(group) {
+                continue;
             }
-            self.groups.insert(group.to_owned(), Cluster::new(&self.settings, group)?);
+            match Cluster::new(&self.settings, group) {
+                Ok(cluster) => drop(self.groups.insert(group.to_owned(), cluster)),
+                Err(error) => drop(answers.insert(group.to_owned(), Err(error))),
+            }
         }
-        match self.groups.get(group) {
-            Some(cluster) => cluster.committed_within(places, wait()).await,
-            None => Ok(HashMap::new()),
-        }
-    }
-
-    /// Lets go of the clients of groups that are not among these.
-    pub fn keep_groups(&mut self, names: &[&str]) {
-        self.groups.retain(|name, _| names.contains(&name.as_str()));
+        let ask =
+            async |name: &String, cluster: &Cluster| (name.clone(), cluster.committed_within(places, wait()).await);
+        let asked = futures_util::future::join_all(self.groups.iter().map(|(name, cluster)| ask(name, cluster)));
+        answers.extend(asked.await);
+        answers
     }
 
     /// The configuration of these topics: name to value, with whether it was set for the topic itself.

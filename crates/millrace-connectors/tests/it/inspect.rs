@@ -87,9 +87,9 @@ async fn a_cluster_is_seen_as_it_is() {
     })
     .await;
     let places = [Place::new(name.as_str(), 0), Place::new(name.as_str(), 1)];
-    let committed = inspector.committed(&committing, &places).await.expect("offsets");
-    assert_eq!(committed, [(places[0].clone(), 4)].into());
-    inspector.keep_groups(&[]);
+    let committed = inspector.committed(&[&committing], &places).await;
+    assert_eq!(committed[&committing], Ok([(places[0].clone(), 4)].into()));
+    assert!(inspector.committed(&[], &places).await.is_empty(), "others are let go");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,6 +67,20 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
             ("q", "query", "Words to find a product by", TEXT),
         ],
     ),
+    ("/api/kafka", "The cluster: brokers, topics, groups and their lag, as of the last look", JSON, &[]),
+    (
+        "/api/kafka/messages",
+        "Records of a topic, personal data masked, within the limits of one look",
+        JSON,
+        &[
+            ("topic", "query", "Topic", TEXT),
+            ("partition", "query", "One partition", COUNT),
+            ("from", "query", "newest, oldest, offset or time", TEXT),
+            ("at", "query", "The offset, or the time: RFC 3339, or so long ago (15m)", TEXT),
+            ("q", "query", "Text in key, value or headers as shown", TEXT),
+            ("count", "query", "Most records, up to 200", COUNT),
+        ],
+    ),
     (
         "/api/health",
         "Progress of every table, dead letters, delivery of events",

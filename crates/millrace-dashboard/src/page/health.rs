@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::kafka::external;
 use super::kit::{
     Choice, Panel, When, chart, chart_tools, count, csv, duration, empty, fresh, grouped, list, pill, when,
 };
@@ -10,6 +11,7 @@ use super::{Sections, shapes};
 use crate::live::Counts;
 use crate::params::Params;
 use crate::section::Section;
+use crate::settings::DashboardSettings;
 use crate::view::health::{CONDITIONS, DeadLetter, Health, HealthParams, Job, furthest_behind};
 
 /// Dead letters listed.
@@ -33,7 +35,7 @@ pub(super) fn sections(view: &Health, params: &Params, counts: &Counts, live: bo
 }
 
 /// The page around them.
-pub(super) fn body(sections: &Sections) -> Body {
+pub(super) fn body(sections: &Sections, settings: &DashboardSettings) -> Body {
     let content = html! {
         (list("ul", "kpis", "summary", sections))
         (Panel {
@@ -47,8 +49,8 @@ pub(super) fn body(sections: &Sections) -> Body {
                         th scope="col" { "Table" } th scope="col" { "State" } th.n scope="col" { "Lag" }
                         th.n scope="col" { "Behind" } th.wide scope="col" { "Last 5 min" } th.n.wide scope="col" { "Records/s" }
                         th.n.wide scope="col" { "Records in" } th.n.wide scope="col" { "Late" } th.n.wide scope="col" { "Malformed" }
-                        th.n.wide scope="col" { "Repeats" } th.n.wide scope="col" { "Rows out" } th.n.wide scope="col" { "State" }
-                        th.n.wide scope="col" { "Epoch" }
+                        th.n.wide scope="col" { "Repeats" } th.n.wide scope="col" { "Rows out" } th.n.wide scope="col" { "Rows/s" } th.n.wide scope="col" { "State" }
+                        th.n.wide scope="col" { "Last batch" }
                     } }
                     (list("tbody", "", "jobs", sections))
                 }
@@ -79,7 +81,11 @@ pub(super) fn body(sections: &Sections) -> Body {
             (empty("No dead letters", "Every record so far was counted."))
         }))
     };
-    Body { controls: html! {}, content }
+    let controls = html! {
+        @if let Some(address) = &settings.spark_ui { (external(address, "Spark UI")) }
+        @if let Some(address) = &settings.kafka_ui { (external(address, "Kafka UI")) }
+    };
+    Body { controls, content }
 }
 
 fn summary(view: &Health, counts: &Counts, live: bool) -> Vec<(String, Markup)> {
@@ -138,9 +144,10 @@ fn line(job: &Job) -> Markup {
                 span.note { (job.job) " · " (job.backend) span.wide { " · epoch " (grouped(job.epoch)) } }
             }
             td { (pill(job.condition, label)) }
-            td.n { @match job.lag_records { Some(lag) => (count(lag)), None => span.none title="the ends of the source topics are unknown" { "–" } } }
+            td.n { @match job.lag_records { Some(lag) => a href=(Params::default().with("group", Some(&format!("millrace-{}", job.job))).query("/kafka")) { (count(lag)) }, None => span.none title="the ends of the source topics are unknown" { "–" } } }
             td.n title=[job.watermark.map(|watermark| format!("watermark {watermark}"))] {
                 @match job.delay_seconds { Some(seconds) => (duration(seconds)), None => span.none { "–" } }
+                @if job.watermark.is_some() { span.note.wide { "to " (when(job.watermark, When::Clock)) } }
             }
             td.wide { (shapes::spark(&job.delay_history)) }
             td.n.wide { @match job.records_per_second { Some(rate) => (count(rate.round() as i64)), None => span.none { "–" } } }
@@ -149,10 +156,22 @@ fn line(job: &Job) -> Markup {
             td.n.wide { (count(job.records_malformed)) }
             td.n.wide { (count(job.records_duplicate)) }
             td.n.wide { (count(job.rows_out)) }
-            td.n.wide title={ (grouped(job.state_groups)) " open groups" } { (bytes(job.state_bytes)) }
-            td.n.wide { (format!("{:.1} ms", job.epoch_micros as f64 / 1e3)) }
+            td.n.wide { @match job.rows_per_second { Some(rate) => (count(rate.round() as i64)), None => span.none { "–" } } }
+            td.n.wide { (bytes(job.state_bytes)) span.note { (grouped(job.state_groups)) " rows" } }
+            td.n.wide title=[phases(job)] { (batch(job.epoch_micros)) @if let Some((name, ms)) = job.phases.first() { span.note { (name) " " (grouped(*ms)) " ms" } } }
         }
     }
+}
+
+/// How long a batch took: of the embedded engine milliseconds, of Spark seconds.
+fn batch(micros: i64) -> String {
+    if micros < 10_000_000 { format!("{:.1} ms", micros as f64 / 1e3) } else { duration(micros as f64 / 1e6) }
+}
+
+/// Where the time of the last batch went.
+fn phases(job: &Job) -> Option<String> {
+    let phases: Vec<String> = job.phases.iter().map(|(name, ms)| format!("{name} {} ms", grouped(*ms))).collect();
+    (!phases.is_empty()).then(|| phases.join(", "))
 }
 
 /// A size in its largest fitting unit.

@@ -192,6 +192,7 @@ pub(super) fn list(element: &str, class: &str, name: &str, sections: &Sections) 
         "ul" => html! { ul class=(class) data-section=(name) { (items) } },
         "ol" => html! { ol class=(class) data-section=(name) { (items) } },
         "tbody" => html! { tbody class=(class) data-section=(name) { (items) } },
+        "span" => html! { span class=(class) data-section=(name) { (items) } },
         _ => html! { div class=(class) data-section=(name) { (items) } },
     }
 }

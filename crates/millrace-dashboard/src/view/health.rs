@@ -68,6 +68,10 @@ pub(crate) struct Job {
     pub(crate) epoch_micros: i64,
     /// Records a second, over the last samples.
     pub(crate) records_per_second: Option<f64>,
+    /// Rows written a second, over the last samples.
+    pub(crate) rows_per_second: Option<f64>,
+    /// Phases of the last batch and their milliseconds, longest first, where the backend tells.
+    pub(crate) phases: Vec<(String, i64)>,
     /// `ok`, `behind`, `stalled` (has not told for long) or `unbalanced`.
     pub(crate) condition: &'static str,
     /// Recent watermark delay (seconds), oldest first.
@@ -187,10 +191,12 @@ fn job(row: &Row, history: &History, now: Timestamp) -> Job {
     let delay = delay_seconds(row, now);
     let silent = row.time("time").map_or(f64::INFINITY, |time| (now.0 - time.0) as f64 / 1e6);
     let lag = lag_records(row);
-    let rate = samples.first().zip(samples.last()).and_then(|(first, last)| {
+    let rate_of = |of: fn(&Sample) -> i64| {
+        let (first, last) = samples.first().zip(samples.last())?;
         let seconds = (last.at.0 - first.at.0) as f64 / 1e6;
-        (seconds > 1.0).then(|| (last.records_in - first.records_in) as f64 / seconds)
-    });
+        (seconds > 1.0).then(|| (of(last) - of(first)) as f64 / seconds)
+    };
+    let rate = rate_of(|sample| sample.records_in);
     let unread_seconds = lag.map_or(f64::INFINITY, |lag| match rate {
         _ if lag <= 0 => 0.0,
         Some(rate) if rate > 0.0 => lag as f64 / rate,
@@ -225,10 +231,19 @@ fn job(row: &Row, history: &History, now: Timestamp) -> Job {
         state_bytes: row.int("state_bytes"),
         epoch_micros: row.int("epoch_micros"),
         records_per_second: rate,
+        rows_per_second: rate_of(|sample| sample.rows_out),
+        phases: phases(row),
         condition,
         delay_history: samples.iter().filter_map(|sample| sample.delay_seconds).collect(),
         lag_history: samples.iter().filter_map(|sample| sample.lag_records).map(|lag| lag as f64).collect(),
     }
+}
+
+fn phases(row: &Row) -> Vec<(String, i64)> {
+    let told = row.get("phases_ms").and_then(Value::as_object).into_iter().flatten();
+    let mut phases: Vec<(String, i64)> = told.filter_map(|(name, ms)| Some((name.clone(), ms.as_i64()?))).collect();
+    phases.sort_by_key(|(_, ms)| -ms);
+    phases
 }
 
 /// How far the job that is furthest behind is, seconds. Of a job the table that waits least for late records counts:

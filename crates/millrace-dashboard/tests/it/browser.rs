@@ -20,9 +20,9 @@ const PAGES: [(&str, &str); 6] = [
 ];
 
 /// Checks that hold on every page: names for what can be pressed, readable colours, nothing twice.
-const AUDIT: &str = include_str!("audit.js");
+pub(crate) const AUDIT: &str = include_str!("audit.js");
 
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     std::env::var_os("MILLRACE_SCREENSHOTS")
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("screenshots"), PathBuf::from)
 }
@@ -35,13 +35,13 @@ async fn live(stage: &mut Stage, ticks: usize) {
     }
 }
 
-async fn open(tab: &Tab, stage: &Stage, path: &str) {
+pub(crate) async fn open(tab: &Tab, stage: &Stage, path: &str) {
     tab.goto(&format!("http://{}{path}", stage.address())).await.expect("the page");
     let live = "document.getElementById('connection').dataset.state === 'live'";
     tab.wait_for(live, 10_000).await.expect("the stream is live");
 }
 
-async fn text(tab: &Tab, selector: &str) -> String {
+pub(crate) async fn text(tab: &Tab, selector: &str) -> String {
     let found = tab.eval(&format!("document.querySelector({})?.textContent ?? ''", json!(selector))).await;
     found.expect("a text").as_str().unwrap_or_default().to_owned()
 }
@@ -50,7 +50,7 @@ async fn click(tab: &Tab, selector: &str) {
     tab.eval(&format!("document.querySelector({}).click()", json!(selector))).await.expect("a click");
 }
 
-fn no_problems(tab: &Tab, what: &str) {
+pub(crate) fn no_problems(tab: &Tab, what: &str) {
     let problems = tab.problems();
     assert!(problems.is_empty(), "{what}: {problems:#?}");
 }

@@ -4,5 +4,6 @@ mod api;
 mod browser;
 mod events;
 mod http;
+mod kafka;
 mod pages;
 mod support;

@@ -46,6 +46,14 @@ impl Stage {
         Stage { dashboard, live, shop, store, _folder: folder }
     }
 
+    /// With an empty store and these settings.
+    pub(crate) async fn of(settings: DashboardSettings) -> Stage {
+        let Stage { dashboard, store, _folder, shop, .. } = Stage::with(0, Limits::default()).await;
+        dashboard.shutdown().await;
+        let (dashboard, live) = run_with(&store, settings).await;
+        Stage { dashboard, live, shop, store, _folder }
+    }
+
     /// Ends the dashboard and starts another over the same store: at this address, or somewhere else.
     pub(crate) async fn restart(self, at: Option<SocketAddr>) -> Stage {
         self.dashboard.shutdown().await;
@@ -73,8 +81,11 @@ impl Stage {
 }
 
 async fn run(store: &Store, at: SocketAddr, limits: Limits) -> (Dashboard, mpsc::Sender<LiveBatch>) {
+    run_with(store, DashboardSettings { limits, ..DashboardSettings::listen_on(at) }).await
+}
+
+async fn run_with(store: &Store, settings: DashboardSettings) -> (Dashboard, mpsc::Sender<LiveBatch>) {
     let (live, batches) = mpsc::channel(64);
-    let settings = DashboardSettings { limits, ..DashboardSettings::listen_on(at) };
     let dashboard = start(settings, store.clone(), tables::all(), batches).await.expect("a dashboard");
     (dashboard, live)
 }
