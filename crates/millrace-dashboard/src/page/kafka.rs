@@ -267,7 +267,7 @@ fn rate(rate: Option<f64>) -> Markup {
 }
 
 fn seconds(seconds: Option<f64>) -> Markup {
-    html! { @match seconds { Some(seconds) => (duration(seconds)), None => span.none title="not known" { "–" } } }
+    html! { @match seconds { Some(0.0) => "0 s", Some(seconds) => (duration(seconds)), None => span.none title="not known" { "–" } } }
 }
 
 fn line(topic: &Topic) -> Markup {

@@ -85,7 +85,7 @@ fn produce(client: &ClientSettings) {
         send("user_events", Some(visitor.as_bytes()), Some(event.to_string().as_bytes()), time);
     }
     send("transactions", Some(b"order-1"), Some(b"\xff\x00 no JSON <script>alert(1)</script>"), start);
-    send("stock_levels", Some(b"p-1"), None, start);
+    send("job_progress", Some(b"trending"), None, start);
     producer.flush(PATIENCE).expect("acknowledged");
 }
 
@@ -133,7 +133,7 @@ async fn topics_groups_and_messages() {
     }
     let html = shop.get("/kafka?topic=transactions&view=messages").await;
     assert!(html.contains("\\xff") && html.contains("&lt;script&gt;") && !html.contains("<script>alert"), "{html}");
-    assert!(shop.get("/kafka?topic=stock_levels&view=messages").await.contains("no value"));
+    assert!(shop.get("/kafka?topic=job_progress&view=messages").await.contains("no value"));
     // The link of the API's description, from an offset, searched.
     let path = "/api/kafka/messages?topic=user_events&partition=0&from=offset&at=40&q=%2Fproducts%2F41&count=5";
     let found = get(shop.stage.address(), path).await.json();
@@ -224,6 +224,7 @@ async fn kafka_pages_in_a_browser() {
         .expect("partitions");
     press(&tab, "a[href*='view=messages']").await;
     tab.wait_for("document.querySelectorAll('.messages > li').length === 50", 10_000).await.expect("messages");
+    tab.wait_for("document.getElementById('connection').dataset.state === 'live'", 10_000).await.expect("live");
     tab.eval("window.same = true; document.getElementById('q').focus()").await.expect("focus");
     for letter in ["s", "/", "1", "7"] {
         tab.press(letter).await.expect("a key");

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::http::get;
 use crate::support::{Stage, now, until};
 
-const PAGES: [&str; 6] = ["/", "/fraud", "/stock", "/sessions", "/recommendations", "/health"];
+const PAGES: [&str; 7] = ["/", "/fraud", "/stock", "/sessions", "/recommendations", "/health", "/kafka"];
 
 #[tokio::test]
 async fn every_page_reads_without_scripts() {
@@ -74,6 +74,7 @@ async fn an_empty_store_says_what_is_awaited() {
         "No closed sessions yet",
         "No product chosen",
         "Waiting for the first epoch…",
+        "No cluster to show",
     ]) {
         let answer = get(stage.address(), path).await;
         assert_eq!(answer.status, 200, "{path}");

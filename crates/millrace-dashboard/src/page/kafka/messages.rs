@@ -43,8 +43,8 @@ fn form(topic: &str, params: &Params) -> Markup {
             label { span { "Start" } select name="from" { @for (value, label) in FROM { option value=(value) selected[from == value] { (label) } } } }
             label { span { "Offset or time" } input type="text" name="at" value=[params.get("at")] placeholder="1200, 15m, 2026-01-31 12:00Z" autocomplete="off"; }
             label { span { "Partition" } input type="text" inputmode="numeric" name="partition" size="5" value=[params.get("partition")] placeholder="all" autocomplete="off"; }
-            label.grow { span { "Text in key, value or headers" } input id="q" type="search" name="q" value=[params.get("q")] placeholder="any" autocomplete="off"; }
             label { span { "Show" } select name="count" { @for count in COUNTS { option value=(count) selected[wanted == count] { (count) } } } }
+            label.grow { span { "Text in key, value or headers" } input id="q" type="search" name="q" value=[params.get("q")] placeholder="any" autocomplete="off"; }
             button.tool type="submit" { "Read" }
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn body(name: &str, sections: &Sections, params: &Params, found: Opti
                 }
             }
         }
-        (list("div", "", "facts", sections))
+        @if shown.is_none() { (list("div", "", "facts", sections)) }
         @match shown {
             Some("messages") => (messages::panel(name, params, found)),
             Some("config") => (settings(sections)),
@@ -90,7 +90,7 @@ fn partitions(sections: &Sections) -> Markup {
     html! {
         (Panel {
             id: "partitions", title: "Partitions", tables: "",
-            note: html! { "first and end offsets, leader first among the copies" }, tools: html! {},
+            note: html! { "a partition whose copies are not all in sync is marked; the first replica is the preferred leader" }, tools: html! {},
         }.around(html! {
             div.scroll tabindex="0" role="region" aria-label="Partitions" {
                 table.lines {
