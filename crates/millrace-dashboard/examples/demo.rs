@@ -1,14 +1,16 @@
 //! The dashboard over a moving shop of fixture rows, to look at: `cargo run --release -p millrace-dashboard --example demo`.
 //!
-//! Listens on 127.0.0.1:8080, or on the address given as the first argument.
+//! Listens on 127.0.0.1:8080, or on the address given as the first argument; a second one names a Kafka cluster
+//! (host:port) for the Kafka page.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
 
+use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::store::Store;
 use millrace_dashboard::testing::{fill, shop::Shop, tables};
-use millrace_dashboard::{DashboardSettings, start};
-use millrace_model::Timestamp;
+use millrace_dashboard::{DashboardSettings, KafkaSettings, start};
+use millrace_model::{Contracts, Timestamp};
 use tokio::sync::mpsc;
 
 const BATCHES_MAX: usize = 256;
@@ -25,7 +27,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut shop = Shop::new();
     fill(&store, &tables, &shop.history(now(), HISTORY_HOURS)).await?;
     let (sender, live) = mpsc::channel(BATCHES_MAX);
-    let dashboard = start(DashboardSettings::listen_on(address.parse()?), store, tables, live).await?;
+    let kafka = std::env::args().nth(2).map(|servers| KafkaSettings {
+        client: ClientSettings::new(servers),
+        contracts: Contracts::builtin().iter().chain(&tables).cloned().collect(),
+    });
+    let settings = DashboardSettings { kafka, ..DashboardSettings::listen_on(address.parse()?) };
+    let dashboard = start(settings, store, tables, live).await?;
     println!("http://{}", dashboard.address());
     let mut ticks = tokio::time::interval(TICK);
     loop {

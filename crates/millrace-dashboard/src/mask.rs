@@ -58,7 +58,10 @@ pub(crate) fn row(row: &mut Row) {
         match value {
             Value::String(text) if column == "entity" && address_entity => *text = address(text),
             Value::String(text) if is_personal(column) => *text = shown(column, text),
-            Value::String(text) if column.ends_with("_base64") => *text = base64(text),
+            Value::String(text) if column == "key_base64" => {
+                *text = base64(text, |raw| *raw = id(&lossy(raw)).into_bytes())
+            }
+            Value::String(text) if column.ends_with("_base64") => *text = base64(text, |raw| bytes(raw)),
             Value::Array(items) => items.iter_mut().filter_map(Value::as_object_mut).for_each(self::row),
             Value::Object(fields) => self::row(fields),
             _ => {}
@@ -66,13 +69,17 @@ pub(crate) fn row(row: &mut Row) {
     }
 }
 
-/// The bytes of a record inside a row (a dead letter's key and value), with what is personal blotted out.
-fn base64(text: &str) -> String {
+/// The bytes of a record inside a row (a dead letter's key and value), masked: a key may be somebody's id as a whole.
+fn base64(text: &str, mask: impl FnOnce(&mut Vec<u8>)) -> String {
     // The cache may have cut the text: whole groups of four still decode.
     let whole = &text.as_bytes()[..text.len() / 4 * 4];
     let mut raw = STANDARD.decode(whole).unwrap_or_default();
-    bytes(&mut raw);
+    mask(&mut raw);
     STANDARD.encode(raw)
+}
+
+fn lossy(raw: &[u8]) -> String {
+    String::from_utf8_lossy(raw).into_owned()
 }
 
 /// `card_7f3e9a1c44b2` → `card…44b2`; short ids keep less.
@@ -193,10 +200,10 @@ mod tests {
 
     #[test]
     fn records_inside_rows_are_blotted() {
-        let inside = |text: &str| json!({"value_base64": STANDARD.encode(text), "key_base64": null});
-        let mut value = inside(r#"{"user_id":"u-123456789","ip":"203.0.113.77"}"#);
+        let inside = |key: &str, value: &str| json!({"key_base64": STANDARD.encode(key), "value_base64": STANDARD.encode(value), "headers": null});
+        let mut value = inside("visitor-000001", r#"{"user_id":"u-123456789","ip":"203.0.113.77"}"#);
         row(value.as_object_mut().expect("an object"));
-        assert_eq!(value, inside(r#"{"user_id":"u-*******89","ip":"20********77"}"#));
+        assert_eq!(value, inside("visi…0001", r#"{"user_id":"u-*******89","ip":"20********77"}"#));
     }
 
     #[test]

@@ -253,27 +253,18 @@ impl Inspector {
         Ok(configs)
     }
 
-    /// The roles each of these brokers has by its own configuration (`broker,controller`), where it tells.
-    ///
-    /// # Errors
-    /// `Unavailable`: the cluster is away.
-    pub async fn broker_roles(&self, ids: &[i32]) -> Result<HashMap<i32, String>, KafkaError> {
-        let brokers: Vec<ResourceSpecifier<'_>> = ids.iter().map(|id| ResourceSpecifier::Broker(*id)).collect();
-        if brokers.is_empty() {
-            return Ok(HashMap::new());
-        }
+    /// The roles each of these brokers has by its own configuration (`broker,controller`). A broker that does not tell
+    /// is left out.
+    pub async fn broker_roles(&self, ids: &[i32]) -> HashMap<i32, String> {
         let options = AdminOptions::new().request_timeout(Some(wait()));
-        let described = self.admin.describe_configs(&brokers, &options).await;
-        let described = described.map_err(|e| KafkaError::of("read the configuration of the brokers", &e))?;
-        let mut roles = HashMap::new();
-        for resource in described.into_iter().flatten() {
-            let OwnedResourceSpecifier::Broker(id) = resource.specifier else { continue };
-            let entry = resource.entries.iter().find(|entry| entry.name == "process.roles");
-            if let Some(value) = entry.and_then(|entry| entry.value.clone()) {
-                roles.insert(id, value);
-            }
-        }
-        Ok(roles)
+        // A broker answers for itself only: one question each.
+        let ask = async |id: i32| {
+            let asked = self.admin.describe_configs(&[ResourceSpecifier::Broker(id)], &options).await.ok()?;
+            let resource = asked.into_iter().flatten().next()?;
+            let entry = resource.entries.into_iter().find(|entry| entry.name == "process.roles")?;
+            Some((id, entry.value?))
+        };
+        futures_util::future::join_all(ids.iter().map(|id| ask(*id))).await.into_iter().flatten().collect()
     }
 
     async fn blocking<T: Send + 'static>(

@@ -95,8 +95,7 @@ impl Asker {
         for name in names {
             self.configs.entry(name).or_default();
         }
-        // A broker that has just gone is asked in vain: its role stays unknown.
-        self.roles = self.inspector.broker_roles(&ids).await.unwrap_or_default();
+        self.roles = self.inspector.broker_roles(&ids).await;
         self.configs_at = Some(Instant::now());
         Ok(())
     }

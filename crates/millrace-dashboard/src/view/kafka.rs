@@ -65,7 +65,7 @@ pub(crate) struct Topic {
     pub(crate) records: Option<i64>,
     /// Records a second, since the look before.
     pub(crate) records_per_second: Option<f64>,
-    /// Its configuration: name, value, whether it was set for the topic itself.
+    /// Its configuration: name, value, whether it was set for the topic itself; those first.
     pub(crate) config: Vec<(String, String, bool)>,
     /// Groups that have committed offsets in it.
     pub(crate) groups: Vec<String>,
@@ -223,6 +223,9 @@ fn topic(
         })
         .collect();
     let config = answers.configs.get(&state.name).into_iter().flatten();
+    let mut config: Vec<(String, String, bool)> =
+        config.map(|(name, (value, own))| (name.clone(), value.clone(), *own)).collect();
+    config.sort_by_key(|(.., own)| !own);
     let of_topic = |group: &&Group| group.places.iter().any(|at| at.topic == state.name);
     let here = || groups.iter().flat_map(|group| &group.places).filter(|at| at.topic == state.name);
     let lag_of = |group: &Group| -> Option<i64> {
@@ -237,7 +240,7 @@ fn topic(
         leaderless: state.partitions.iter().filter(|part| part.leader.is_none()).count(),
         records: partitions.iter().map(|part| Some(part.end? - part.low?)).sum(),
         records_per_second: None,
-        config: config.map(|(name, (value, own))| (name.clone(), value.clone(), *own)).collect(),
+        config,
         groups: groups.iter().filter(of_topic).map(|group| group.name.clone()).collect(),
         lag_records: groups.iter().filter(of_topic).filter_map(lag_of).max(),
         lag_seconds: here().filter_map(|at| at.lag_seconds).max_by(f64::total_cmp),
