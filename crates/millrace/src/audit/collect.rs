@@ -13,7 +13,7 @@ use millrace_model::progress::TableProgress;
 use millrace_model::{Contract, Role};
 use serde_json::Value;
 
-use super::{Facts, SourceFacts, SparkFacts, StreamFacts, TableFacts};
+use super::{Facts, SourceFacts, StreamFacts};
 use crate::topic_scan::scan;
 
 /// The backend whose counts are not by partition.

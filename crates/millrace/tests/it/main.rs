@@ -9,9 +9,9 @@ mod clients;
 mod commands;
 mod crash;
 mod dead_letters;
-mod replay;
 #[cfg(feature = "spark")]
 mod moves;
+mod replay;
 mod roles;
 mod streamlit;
 mod support;

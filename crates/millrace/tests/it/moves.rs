@@ -56,7 +56,8 @@ fn closing(servers: &str, contracts: &Contracts, at: Timestamp) {
     for contract in contracts.of_role(Role::Source) {
         for partition in 0..i32::try_from(contract.topic.partitions).expect("few") {
             let id = format!("closing-{}-{partition}", contract.name);
-            let mut record = serde_json::json!({ "event_id": id, "event_type": "closing", "event_time": at.to_string() });
+            let mut record =
+                serde_json::json!({ "event_id": id, "event_type": "closing", "event_time": at.to_string() });
             for column in contract.columns.iter().filter(|column| column.required) {
                 if record.get(&column.name).is_none() {
                     record[&column.name] = match column.column_type {
@@ -187,5 +188,7 @@ fn jobs_move_to_spark_and_back() {
 fn cluster_lag(cluster: &millrace_cluster::Cluster) -> String {
     let servers = cluster.bootstrap_servers();
     let arguments = ["--bootstrap-server", &servers, "--describe", "--group", "millrace-sessions"];
-    cluster.tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "").expect("the tool answers")
+    cluster
+        .tool("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", &arguments, "")
+        .expect("the tool answers")
 }
