@@ -10,6 +10,8 @@ mod commands;
 mod crash;
 mod dead_letters;
 #[cfg(feature = "spark")]
+mod failures;
+#[cfg(feature = "spark")]
 mod moves;
 mod replay;
 mod roles;

@@ -2,25 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use millrace_cluster::{ClusterGuard, ClusterSettings, Ports, SparkMode};
 use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
 use millrace_model::{ColumnType, Contracts, Role, Timestamp};
 use millrace_simulate::{Delivery, Disorder, Record, Shop, ShopSettings};
-use serde_json::Value;
 
-use crate::support::{PATIENCE, Up, audit_with, query, run};
+use crate::support::{PATIENCE, Up, audit_with, balanced, query, run};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 /// Event time of each of the three parts.
 const PART_MINUTES: i64 = 40;
 /// Source records a second of event time.
 const RATE: f64 = 2.0;
-/// Longest wait for the books to balance: Spark takes turns among its queries, on few cores.
-const BALANCED_MAX: Duration = Duration::from_secs(420);
-
 /// Two hours of a shop in three parts, all of it in the past, and a last record of every partition that closes all windows.
 fn parts(contracts: &Contracts) -> [Vec<Record>; 3] {
     let now = Timestamp::from_system_time(SystemTime::now());
@@ -78,26 +74,6 @@ fn closing(servers: &str, contracts: &Contracts, at: Timestamp) {
         }
     }
     producer.flush(PATIENCE).expect("acknowledged");
-}
-
-/// Waits until every record is accounted for.
-fn balanced(dir: &Path, config: &str) -> Value {
-    let started = Instant::now();
-    loop {
-        let output = run(dir, &["--config", config, "audit", "--format", "json"]);
-        if output.status.success() {
-            return audit_with(dir, &["--config", config]);
-        }
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(started.elapsed() < BALANCED_MAX, "not balanced: {}", wrong_lines(&text));
-    }
-}
-
-fn wrong_lines(audit: &str) -> String {
-    let answer: Value = serde_json::from_str(audit).unwrap_or(Value::Null);
-    let lines = answer["lines"].as_array().cloned().unwrap_or_default();
-    let wrong = lines.into_iter().filter(|line| line["expected"] != line["found"]);
-    wrong.map(|line| line.to_string()).collect::<Vec<_>>().join("\n")
 }
 
 /// All rows of a result, as texts in their order.

@@ -31,6 +31,7 @@ pub(crate) struct Up {
 impl Up {
     /// Starts it on this data folder.
     pub(crate) fn start(dir: &Path, options: &[&str]) -> Self {
+        std::fs::create_dir_all(dir).expect("a folder");
         let running = dir.join("running.json");
         let _ = std::fs::remove_file(&running);
         let started = Instant::now();
@@ -184,4 +185,31 @@ pub(crate) fn page_view(id: &str) -> String {
         "event_id": id, "event_type": "page_viewed", "event_time": now.to_string(), "anonymous_id": "visitor-1", "path": "/",
     })
     .to_string()
+}
+
+/// Longest wait for the books to balance with Spark: it takes turns among its queries, on few cores.
+#[cfg(feature = "spark")]
+const BALANCED_MAX: Duration = Duration::from_secs(420);
+
+/// Waits until every record is accounted for.
+#[cfg(feature = "spark")]
+/// Waits until every record is accounted for.
+pub(crate) fn balanced(dir: &Path, config: &str) -> Value {
+    let started = Instant::now();
+    loop {
+        let output = run(dir, &["--config", config, "audit", "--format", "json"]);
+        if output.status.success() {
+            return audit_with(dir, &["--config", config]);
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(started.elapsed() < BALANCED_MAX, "not balanced: {}", wrong_lines(&text));
+    }
+}
+
+#[cfg(feature = "spark")]
+fn wrong_lines(audit: &str) -> String {
+    let answer: Value = serde_json::from_str(audit).unwrap_or(Value::Null);
+    let lines = answer["lines"].as_array().cloned().unwrap_or_default();
+    let wrong = lines.into_iter().filter(|line| line["expected"] != line["found"]);
+    wrong.map(|line| line.to_string()).collect::<Vec<_>>().join("\n")
 }
