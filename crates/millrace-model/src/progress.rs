@@ -1,5 +1,7 @@
 //! How far a streaming table has come, as it is written to the `job_progress` topic.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
@@ -80,6 +82,9 @@ pub struct TableProgress {
     pub state_bytes: u64,
     /// Duration of the last epoch, from poll to commit.
     pub epoch_micros: u64,
+    /// Phases of the last epoch, milliseconds, from a backend that tells them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub phases_ms: BTreeMap<String, u64>,
     /// Position in each source partition.
     pub sources: Vec<SourceProgress>,
     /// Where another backend stood when this one took the table over; kept as long as this one runs it.

@@ -203,6 +203,7 @@ impl SparkProgress {
             state_groups: self.state_rows,
             state_bytes: self.state_bytes,
             epoch_micros: self.batch_micros,
+            phases_ms: self.phases_ms.clone(),
             sources: self.positions.iter().map(source).collect(),
             taken_over: taken_over.cloned(),
         }

@@ -295,10 +295,22 @@ impl<'a> Running<'a> {
         }
     }
 
+    /// Stops all queries, each between two batches; whichever comes to the end of its batch first.
     fn stop_all(&mut self, session: &Session, watched: &[Watched<'a>]) -> Result<(), SparkError> {
-        for one in watched.iter().filter(|one| one.state == State::Running) {
-            self.end(session, &one.query)?;
-            self.tell(session, one)?;
+        let until = Instant::now() + self.settings.stop_max;
+        let mut left: Vec<&Watched<'a>> = watched.iter().filter(|one| one.state == State::Running).collect();
+        while !left.is_empty() {
+            let mut still = Vec::new();
+            for one in left {
+                if session.status(&one.query)?.in_batch && Instant::now() < until {
+                    still.push(one);
+                } else {
+                    session.stop(&one.query)?;
+                    self.tell(session, one)?;
+                }
+            }
+            left = still;
+            std::thread::park_timeout(STEP);
         }
         Ok(())
     }

@@ -110,6 +110,7 @@ fn broker_settings(context: &Context, name: &str) -> Result<Vec<DescribeConfigsR
         ("node.id", settings.node_id.to_string(), ValueKind::Int),
         ("num.partitions", settings.default_partitions.to_string(), ValueKind::Int),
         ("offsets.retention.minutes", (settings.offsets_retention_ms / 60_000).to_string(), ValueKind::Int),
+        ("process.roles", "broker,controller".to_owned(), ValueKind::List),
         ("socket.request.max.bytes", settings.limits.request_bytes_max.to_string(), ValueKind::Int),
         ("transaction.max.timeout.ms", settings.limits.transaction_timeout_ms_max.to_string(), ValueKind::Int),
     ];

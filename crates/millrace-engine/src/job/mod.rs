@@ -435,6 +435,7 @@ impl Job {
                 state_groups: 0,
                 state_bytes: 0,
                 epoch_micros: 0,
+                phases_ms: BTreeMap::new(),
                 sources: self.checked.sources(),
                 taken_over: None,
             }];

@@ -227,6 +227,7 @@ impl Table {
             state_groups: self.groups() as u64,
             state_bytes: self.bytes() as u64,
             epoch_micros: 0,
+            phases_ms: BTreeMap::new(),
             sources: self.account.sources(),
             taken_over: None,
         }

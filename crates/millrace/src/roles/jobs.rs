@@ -27,6 +27,8 @@ pub(crate) type MakePlan = Arc<dyn Fn(&str) -> Option<JobPlan> + Send + Sync>;
 pub(crate) struct JobHandle {
     pub(crate) name: String,
     pub(crate) status: Arc<JobStatus>,
+    /// It reads on, and goes on, when we end: nobody waits for it to catch up.
+    elsewhere: bool,
     thread: JoinHandle<()>,
 }
 
@@ -40,7 +42,13 @@ impl JobHandle {
         let told = status.clone();
         let thread = std::thread::Builder::new().name(format!("job-{name}"));
         let thread = thread.spawn(move || run(&told))?;
-        Ok(JobHandle { name, status, thread })
+        Ok(JobHandle { name, status, elsewhere: false, thread })
+    }
+
+    /// The job runs on another machine, by its own time.
+    #[cfg(feature = "spark")]
+    pub(crate) fn elsewhere(self) -> Self {
+        JobHandle { elsewhere: true, ..self }
     }
 }
 
@@ -72,10 +80,10 @@ pub(crate) fn seen(jobs: &[JobHandle]) -> Vec<Seen> {
     jobs.iter().map(|job| job.status.seen()).collect()
 }
 
-/// Nothing is left to read for any job that still runs.
+/// Nothing is left to read for any job that still runs here.
 pub(crate) fn caught_up(jobs: &[JobHandle]) -> bool {
-    let running: Vec<Seen> =
-        jobs.iter().filter(|job| job.status.failure().is_none()).map(|job| job.status.seen()).collect();
+    let here = jobs.iter().filter(|job| !job.elsewhere && job.status.failure().is_none());
+    let running: Vec<Seen> = here.map(|job| job.status.seen()).collect();
     all_caught_up(&running)
 }
 

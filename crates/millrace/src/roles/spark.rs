@@ -135,13 +135,14 @@ pub(crate) fn start(
     runtime: tokio::runtime::Handle,
     shutdown: Shutdown,
 ) -> std::io::Result<JobHandle> {
-    JobHandle::spawn(job.name.clone(), move |status| {
+    let handle = JobHandle::spawn(job.name.clone(), move |status| {
         let name = job.name.clone();
         if let Err(error) = supervise(job, &kinds, &spark, kafka, &runtime, &shutdown, status) {
             tracing::error!(job = name, error = format!("{error:#}"), "the job has stopped");
             status.failed(format!("{error:#}"));
         }
-    })
+    });
+    handle.map(JobHandle::elsewhere)
 }
 
 fn supervise(
@@ -282,7 +283,9 @@ impl Teller {
         self.producer.send(outgoing, PATIENCE)?;
         self.producer.flush(PATIENCE)?;
         let records = progress.sources.values().map(|counts| counts.records_in).sum::<u64>();
-        self.status.committed(row.epoch, usize::try_from(records).unwrap_or(usize::MAX), micros(progress));
+        if records > 0 || progress.rows_out.is_some_and(|rows| rows > 0) {
+            self.status.committed(row.epoch, usize::try_from(records).unwrap_or(usize::MAX), micros(progress));
+        }
         self.last.insert(row.table.clone(), row);
         if self.last.len() < self.modes.len() {
             // A table that has not told yet may be behind all that have.

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// Longest wait for something the product should do at once; machines may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Longest wait for the product to stop: a batch on Spark is let end.
+const STOP_MAX: Duration = Duration::from_secs(180);
+
 /// The folder of the workspace: pipelines and contracts are in it.
 pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -66,7 +69,14 @@ impl Up {
     pub(crate) fn stop(mut self) -> (String, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
-        let status = wait_for("the product has stopped", || self.child.try_wait().expect("a status"));
+        let asked = Instant::now();
+        let status = loop {
+            match self.child.try_wait().expect("a status") {
+                Some(status) => break status,
+                None => assert!(asked.elapsed() < STOP_MAX, "not stopped after {STOP_MAX:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
         let said = (read(&self.dir, "out.log"), read(&self.dir, "err.log"));
         assert!(status.success(), "{status}: {said:?}");
         said
