@@ -132,7 +132,7 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
 }
 
 fn open(dir: &std::path::Path) -> anyhow::Result<Cluster> {
-    let missing = |error: millrace_cluster::Error| Invalid(format!("{error}; `millrace cluster up` starts one"));
+    let missing = |error: millrace_cluster::Error| Invalid(error.to_string());
     Ok(Cluster::open(dir).map_err(missing)?)
 }
 

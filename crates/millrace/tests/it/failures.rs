@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use millrace_connectors::store::Store;
 use millrace_model::progress::TableProgress;
 use serde_json::Value;
 
-use crate::support::{Up, balanced, command, said};
+use crate::support::{Up, balanced, command, run, said};
 
 /// Records a second of the simulated shop.
 const RATE: &str = "1000";
@@ -100,10 +101,31 @@ fn watch_store(url: &str, signs: Signs, over: Arc<AtomicBool>) {
     }
 }
 
-/// Stopped as Ctrl-C does, and waited for.
-fn stop(mut child: Child) {
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
-    child.wait().expect("ended");
+/// The simulated shop; killed when dropped.
+struct Shop(Child);
+
+impl Shop {
+    /// Stopped as Ctrl-C does, and waited for.
+    fn stop(mut self) {
+        Command::new("kill").args(["-INT", &self.0.id().to_string()]).status().expect("kill");
+        self.0.wait().expect("ended");
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Takes the cluster down, however the test ends.
+struct Down(PathBuf);
+
+impl Drop for Down {
+    fn drop(&mut self) {
+        let _ = run(&self.0, &["cluster", "down", "--delete"]);
+    }
 }
 
 #[test]
@@ -112,12 +134,13 @@ fn the_cluster_survives_the_loss_of_each_part() {
     let open = std::fs::Permissions::from_mode(0o755);
     let dir = tempfile::Builder::new().prefix("millrace-failures-").permissions(open).tempdir().expect("a folder");
     let dir = dir.path();
+    let _down = Down(dir.to_owned());
     println!("{}", said(dir, &["cluster", "up", "--free-ports"]));
     let cluster = millrace_cluster::Cluster::open(&dir.join("cluster")).expect("a cluster");
     let (servers, store) = (cluster.bootstrap_servers(), cluster.postgres_url().expect("PostgreSQL"));
     let config = dir.join("millrace.toml");
     let text = format!(
-        "[kafka]\nbootstrap_servers = '{servers}'\n[store]\nurl = '{store}'\n[jobs.metrics]\nbackend = 'spark'\n\
+        "[kafka]\nbootstrap_servers = '{servers}'\n[store]\nurl = '{store}'\n[jobs.inventory]\nbackend = 'spark'\n\
          [spark]\nurl = '{}'\ntrigger = '5s'\n[lake]\nflush_interval = '5s'\n",
         cluster.spark_url().expect("Spark")
     );
@@ -127,7 +150,7 @@ fn the_cluster_survives_the_loss_of_each_part() {
     let mut up = Some(start());
     let mut shop = command(dir);
     shop.args(["simulate", "--bootstrap-servers", &servers, "--rate", RATE]);
-    let shop = shop.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the shop runs");
+    let shop = Shop(shop.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the shop runs"));
 
     let (signs, over) = (Signs::default(), Arc::new(AtomicBool::new(false)));
     let watchers = [
@@ -182,7 +205,7 @@ fn the_cluster_survives_the_loss_of_each_part() {
     up = Some(start());
     watched("Millrace killed, started again");
 
-    stop(shop);
+    shop.stop();
     over.store(true, Ordering::Relaxed);
     let answer = balanced(dir, config);
     for watcher in watchers {
@@ -204,5 +227,5 @@ fn the_cluster_survives_the_loss_of_each_part() {
         .map(|stream| answer["facts"]["streams"][stream]["records"].as_u64().expect("a count"))
         .sum();
     assert!(records > 200_000, "{records} records");
-    said(dir, &["cluster", "down", "--delete"]);
+    println!("{}", said(dir, &["cluster", "down"]));
 }
