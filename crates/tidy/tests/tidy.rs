@@ -49,6 +49,8 @@ fn libraries_stay_in_their_rooms() {
         ("parquet", &["millrace-connectors"]),
         ("kafka-protocol", &["millrace-broker"]),
         ("axum", &["millrace-dashboard"]),
+        ("apache-spark-connect-core", &["millrace-spark"]),
+        ("apache-spark-connect-proto", &["millrace-spark"]),
         ("maud", &["millrace-dashboard"]),
         ("clap", &["millrace"]),
         ("anyhow", &["millrace"]),
