@@ -20,7 +20,8 @@ MINUTE = timedelta(minutes=1)
 
 def statements() -> list[str]:
     """What creates the tables: the store's own, and one for each result."""
-    text = (CONTRACTS / "migrations" / "0001_system_tables.sql").read_text(encoding="utf-8")
+    migrations = sorted((CONTRACTS / "migrations").glob("*.sql"))
+    text = "\n".join(migration.read_text(encoding="utf-8") for migration in migrations)
     made = "\n".join(line for line in text.splitlines() if not line.startswith("--")).split(";")
     for path in sorted((CONTRACTS / "results").glob("*.json")):
         contract = json.loads(path.read_text(encoding="utf-8"))
@@ -31,7 +32,7 @@ def statements() -> list[str]:
             columns.append(f'"{name}" {"TIMESTAMPTZ" if is_time else TYPES.get(kind, "TEXT")}')
         key = ", ".join(f'"{name}"' for name in contract["x-millrace"]["key"])
         made.append(f'CREATE TABLE "{contract["title"]}" ({", ".join(columns)}, UNIQUE ({key}))')
-    return [statement for statement in made if "CREATE" in statement]
+    return [statement for statement in made if "CREATE" in statement or "ALTER" in statement]
 
 
 def rows(at: datetime = AT, written: datetime | None = None) -> dict[str, list[dict[str, Any]]]:

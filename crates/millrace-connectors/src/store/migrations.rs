@@ -7,8 +7,10 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use super::StoreError;
 
 /// Version, name and text, compiled in: the binary needs no file beside it. A text never changes once released.
-const TEXTS: &[(i64, &str, &str)] =
-    &[(1, "system tables", include_str!("../../../../contracts/migrations/0001_system_tables.sql"))];
+const TEXTS: &[(i64, &str, &str)] = &[
+    (1, "system tables", include_str!("../../../../contracts/migrations/0001_system_tables.sql")),
+    (2, "job progress of Spark", include_str!("../../../../contracts/migrations/0002_job_progress_of_spark.sql")),
+];
 
 /// All migrations, in order.
 pub(super) fn migrator() -> Migrator {

@@ -140,7 +140,7 @@ fn announce(product: &Product, settings: &Settings, origin: &str, started: Insta
     println!("Millrace is running (started in {:.1?})", started.elapsed());
     println!("  page       {page}");
     println!("  Kafka      {}", product.kafka_address());
-    println!("  store      {}", if settings.store.url.is_empty() { product.store_url.as_str() } else { "as set" });
+    println!("  store      {}", millrace_connectors::store::masked(&product.store_url));
     println!("  lake       {}", product.lake_dir.display());
     println!("  pipelines  {origin}");
     match settings.simulate.enabled {
