@@ -1,0 +1,31 @@
+//! The live side: payments as they come, with everything the contracts say of them, scored by rules and model.
+//!
+//! ```text
+//!  user_events ──▶ visits ─────────┐
+//!  transactions ─▶ payment ─▶ features ─▶ rules + model ─▶ judgement: score, decision, reasons, evidence
+//!                    └─▶ memory (cards, accounts, devices, addresses …) ──┘     ▲
+//!  chargebacks, fraud_verdicts, silence ─▶ labels ──────────────────────────────┘
+//! ```
+//!
+//! Reading order: `event` (what comes) → `entity`, `visit`, `memory` (what is remembered) → `payment` → [`features`] → [`rules`], `settings` →
+//! `judgement`, [`judge`] → [`scoreboard`].
+
+mod entity;
+pub mod event;
+pub mod features;
+pub mod judge;
+mod judgement;
+mod memory;
+mod payment;
+pub mod rules;
+pub mod scoreboard;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod visit;
+
+pub use event::{Origin, Transaction, UserEvent, Verdict};
+pub use judge::Judge;
+pub use judgement::{Decision, Evidence, Judged, Judgement, Reason};
+pub use rules::Rule;
+pub use settings::{JudgeSettings, Limits};
