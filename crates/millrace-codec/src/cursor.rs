@@ -65,10 +65,26 @@ pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
     depth_left: u32,
+    /// Nothing but printable ASCII without a backslash: a string ends at the next quote.
+    plain: bool,
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHS: u64 = 0x8080_8080_8080_8080;
+
+/// Whether all bytes are printable ASCII and none is a backslash. Without branches, so that it is done many bytes at a time.
+fn is_plain(text: &[u8]) -> bool {
+    let odd = |byte: &u8| u8::from(byte.wrapping_sub(0x20) >= 0x60) | u8::from(*byte == b'\\');
+    let mut chunks = text.chunks_exact(64);
+    chunks.by_ref().all(|chunk| chunk.iter().fold(0, |all, byte| all | odd(byte)) == 0)
+        && chunks.remainder().iter().fold(0, |all, byte| all | odd(byte)) == 0
+}
+
+/// The high bit of every quote in `word`; above the lowest one marks may be wrong.
+fn quotes(word: u64) -> u64 {
+    let quote = word ^ (ONES * u64::from(b'"'));
+    quote.wrapping_sub(ONES) & !quote & HIGHS
+}
 
 /// The high bit of every byte of `word` that ends the plain part of a string: `"`, `\` or a control character.
 /// Source: the "has zero byte" and "has less" tricks of S. E. Anderson's "Bit Twiddling Hacks". Bytes above a marked one
@@ -84,7 +100,20 @@ fn string_stops(word: u64) -> u64 {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(text: &'a [u8], depth_max: u32) -> Self {
-        Cursor { text, at: 0, depth_left: depth_max }
+        Cursor { text, at: 0, depth_left: depth_max, plain: is_plain(text) }
+    }
+
+    /// Nothing but printable ASCII without a backslash.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.plain
+    }
+
+    /// Moves past these bytes if they come next.
+    #[inline]
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> bool {
+        let comes = self.text[self.at..].starts_with(bytes);
+        self.at += if comes { bytes.len() } else { 0 };
+        comes
     }
 
     fn broken(&self, what: &str) -> JsonError {
@@ -183,8 +212,20 @@ impl<'a> Cursor<'a> {
         self.at += 1;
         let start = self.at;
         let mut escaped = false;
+        while self.plain
+            && let Some(chunk) = self.text[self.at..].first_chunk::<8>()
+        {
+            let stops = quotes(u64::from_le_bytes(*chunk));
+            if stops != 0 {
+                self.at += (stops.trailing_zeros() / 8) as usize;
+                break;
+            }
+            self.at += 8;
+        }
         loop {
-            while let Some(chunk) = self.text[self.at..].first_chunk::<8>() {
+            while !self.plain
+                && let Some(chunk) = self.text[self.at..].first_chunk::<8>()
+            {
                 let stops = string_stops(u64::from_le_bytes(*chunk));
                 if stops != 0 {
                     self.at += (stops.trailing_zeros() / 8) as usize;

@@ -1,8 +1,10 @@
 //! Records to columns: the shape of a contract, compiled once, applied to every record.
 //!
-//! Fields mostly come in the contract's order, so each key is first compared with the one expected next; any order works.
+//! Fields mostly come in the order of the record before, so each name is first compared with the ones that followed the last
+//! time; any order works.
 //! Columns that nobody needs are checked against their type and skipped.
 
+mod keys;
 mod verdict;
 
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use millrace_model::{Column, ColumnType, Contract, Timestamp};
 
 use crate::columns::ColumnBuilder;
 use crate::cursor::{Cursor, Next, RawStr, unescape};
+use keys::{Keys, START};
 pub use verdict::Malformed;
 use verdict::{Fault, Outcome};
 
@@ -55,6 +58,7 @@ pub struct Decoder {
 
 struct ObjectShape {
     fields: Vec<FieldShape>,
+    keys: Keys,
 }
 
 struct FieldShape {
@@ -146,10 +150,12 @@ impl Decoder {
             let reason = format!("{} bytes; the limit is {}", text.len(), self.limits.value_bytes_max);
             return Err(Fault::new(MalformedCode::TooLarge, reason));
         }
-        std::str::from_utf8(text).map_err(|error| {
-            Fault::new(MalformedCode::NotUtf8, format!("invalid UTF-8 after byte {}", error.valid_up_to()))
-        })?;
         let mut cursor = Cursor::new(text, self.limits.depth_max);
+        if !cursor.is_plain() {
+            std::str::from_utf8(text).map_err(|error| {
+                Fault::new(MalformedCode::NotUtf8, format!("invalid UTF-8 after byte {}", error.valid_up_to()))
+            })?;
+        }
         let next = cursor.peek()?;
         if next != Next::Object {
             // Broken JSON is the first thing wrong with broken JSON.
@@ -204,39 +210,49 @@ impl ObjectShape {
                 builder,
             }
         });
-        ObjectShape { fields: fields.collect() }
+        ObjectShape { fields: fields.collect(), keys: Keys::new() }
     }
 
-    /// The field of this name, tried first where it is expected.
-    fn find(&self, name: &[u8], expected: usize) -> Option<usize> {
-        let is = |at: &usize| self.fields[*at].name.as_bytes() == name;
-        (expected..self.fields.len()).find(is).or_else(|| (0..expected).find(is))
+    fn find(&self, name: &[u8]) -> Option<usize> {
+        self.fields.iter().position(|field| field.name.as_bytes() == name)
+    }
+
+    /// Reads a name that nobody guessed, and the field it stands for; `last` becomes this name.
+    fn name(&mut self, cursor: &mut Cursor<'_>, last: &mut u16) -> Result<Option<usize>, Fault> {
+        let raw = cursor.key()?;
+        if raw.escaped {
+            let mut name = Vec::new();
+            unescape(raw, &mut name);
+            *last = START;
+            return Ok(self.find(&name));
+        }
+        let found = self.find(raw.bytes);
+        *last = self.keys.learn(*last, raw.bytes, found);
+        Ok(found)
     }
 
     /// Reads an object (`peek` said so) into the builders of its wanted fields; without builders it only checks.
     fn read(
-        &self,
+        &mut self,
         cursor: &mut Cursor<'_>,
         mut columns: Option<&mut [ColumnBuilder]>,
         mut observe: Option<Observe<'_>>,
     ) -> Outcome {
         let mut seen = [0_u64; FIELDS_MAX / 64];
-        let mut expected = 0;
+        let mut last = START;
         let mut more = cursor.enter()?;
         while more {
-            let raw = cursor.key()?;
-            let found = if raw.escaped {
-                let mut name = Vec::new();
-                unescape(raw, &mut name);
-                self.find(&name, expected)
-            } else {
-                self.find(raw.bytes, expected)
+            let found = match self.keys.guess(last, cursor) {
+                Some((name, found)) => {
+                    last = name;
+                    found
+                }
+                None => self.name(cursor, &mut last)?,
             };
             match found {
                 None => cursor.skip()?,
                 Some(at) => {
-                    expected = at + 1;
-                    let field = &self.fields[at];
+                    let field = &mut self.fields[at];
                     let bit = 1 << (at % 64);
                     if seen[at / 64] & bit != 0 {
                         return Err(Fault::new(MalformedCode::DuplicateField, "occurs twice").inside(&field.name));
@@ -269,7 +285,7 @@ fn builder_of<'a>(field: &FieldShape, columns: &'a mut Option<&mut [ColumnBuilde
 
 impl FieldShape {
     fn read(
-        &self,
+        &mut self,
         cursor: &mut Cursor<'_>,
         mut column: Option<&mut ColumnBuilder>,
         watched: Option<&mut Option<Timestamp>>,
@@ -356,17 +372,17 @@ impl ValueShape {
     }
 
     fn read(
-        &self,
+        &mut self,
         cursor: &mut Cursor<'_>,
         next: Next,
         mut column: Option<&mut ColumnBuilder>,
         watched: Option<&mut Option<Timestamp>>,
     ) -> Outcome {
-        match (self, next) {
-            (_, Next::String) => {
-                let raw = cursor.string()?;
-                self.string(raw, &mut column, watched)
-            }
+        if next == Next::String {
+            let raw = cursor.string()?;
+            return self.string(raw, &mut column, watched);
+        }
+        match (&mut *self, next) {
             (ValueShape::Integer, Next::Number) => {
                 let raw = cursor.number()?;
                 let value = if raw.integer { parse_integer(raw.bytes) } else { None };
@@ -431,7 +447,7 @@ impl ValueShape {
         }
     }
 
-    fn read_or_null(&self, cursor: &mut Cursor<'_>, column: Option<&mut ColumnBuilder>) -> Outcome {
+    fn read_or_null(&mut self, cursor: &mut Cursor<'_>, column: Option<&mut ColumnBuilder>) -> Outcome {
         let next = cursor.peek()?;
         if next != Next::Null {
             return self.read(cursor, next, column, None);

@@ -42,6 +42,9 @@ impl SqlError {
             && let Some(own) = inner.downcast_ref::<SqlError>()
         {
             let mut own = own.clone();
+            if let Some((said, hint)) = own.message.split_once("; hint: ") {
+                (own.hint, own.message) = (Some(hint.to_owned()), said.to_owned());
+            }
             if own.line == 0 {
                 (own.line, own.column) = (statement.line, statement.column);
             }
@@ -57,10 +60,13 @@ impl SqlError {
                 message = rest.to_owned();
             }
         }
+        message = crate::functions::in_sparks_words(&message);
+        let hint = message.split_once("; hint: ").map(|(said, hint)| (said.to_owned(), hint.to_owned()));
+        let (mut message, hint) = hint.map_or((message, None), |(said, hint)| (said, Some(hint)));
         if message.ends_with('.') {
             message.pop();
         }
-        SqlError::at(span, message)
+        SqlError { hint, ..SqlError::at(span, message) }
     }
 
     /// Into DataFusion's error type, to travel through its planner; [`planning`](Self::planning) takes it out again.

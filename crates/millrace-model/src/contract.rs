@@ -120,6 +120,12 @@ impl Contract {
         self.columns.iter().find(|column| column.name == name)
     }
 
+    /// True when the store has a table of it: of results, and of what the product says about itself, unless the topic alone is
+    /// to hold it. Sources are in the lake.
+    pub fn is_stored(&self) -> bool {
+        self.role != Role::Source && !builtin::IN_TOPIC_ALONE.contains(&self.name.as_str())
+    }
+
     /// The Arrow schema of all columns, in order.
     pub fn arrow_schema(&self) -> arrow_schema::Schema {
         arrow::schema(&self.columns)

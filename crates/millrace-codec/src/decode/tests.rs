@@ -125,6 +125,29 @@ proptest! {
         prop_assert_eq!(all, none);
     }
 
+    /// What was learnt from other records changes neither the verdict on a record nor its values.
+    #[test]
+    fn guesses_change_nothing(
+        orders in proptest::collection::vec(proptest::sample::subsequence((0..8_usize).collect::<Vec<_>>(), 0..8).prop_shuffle(), 1..12),
+        cut in 0..400_usize, byte in any::<u8>(),
+    ) {
+        const FIELDS: [&str; 8] = [
+            r#""event_id":"e1""#, r#""event_type":"t""#, r#""event_time":"2026-01-01T00:00:00Z""#, r#""anonymous_id":"a""#,
+            r#""quantity":3"#, r#""unknown":[{"event_id":1}]"#, r#""path" : "/\u00e9""#, r#""event_id":"again""#,
+        ];
+        let mut practised = decoder("user_events", &Needed::All);
+        for (at, order) in orders.iter().enumerate() {
+            let fields = order.iter().map(|field| FIELDS[*field]).collect::<Vec<_>>();
+            let mut text = format!("{{{}}}", fields.join(",")).into_bytes();
+            if at + 1 == orders.len() && cut < text.len() {
+                text[cut] = byte;
+            }
+            let mut fresh = decoder("user_events", &Needed::All);
+            prop_assert_eq!(practised.push(Some(&text), None), fresh.push(Some(&text), None));
+            prop_assert_eq!(practised.finish(), fresh.finish());
+        }
+    }
+
     /// arrow-json, an independent decoder, reads the same values from what we accept.
     #[test]
     fn agrees_with_arrow_json(

@@ -6,6 +6,7 @@ use datafusion::common::ScalarValue;
 
 use super::GroupState;
 use super::average::{Average, DecimalAverage};
+use super::bits::Bits;
 use super::collect_list::CollectList;
 use super::collect_set::CollectSet;
 use super::count::{Count, Counted};
@@ -16,6 +17,8 @@ use super::function::Function;
 use super::hyperloglog::{DEVIATION, DistinctEstimate};
 use super::logical::Logical;
 use super::moments::Moments;
+use super::numbers::{self, Numbers};
+use super::of_list::{Finish, OfList};
 use super::percentile::Percentile;
 use super::sum::Sum;
 
@@ -105,6 +108,37 @@ pub(super) fn state(
             Box::new(Moments::new(function.deviation()))
         }
         Function::PercentileApprox => Box::new(Percentile::new(value_type, constant(1), constant(2))?),
+        Function::Skewness => Box::new(Numbers::new(numbers::SKEWNESS)),
+        Function::Kurtosis => Box::new(Numbers::new(numbers::KURTOSIS)),
+        Function::CovarPop => Box::new(Numbers::new(numbers::COVAR_POP)),
+        Function::CovarSamp => Box::new(Numbers::new(numbers::COVAR_SAMP)),
+        Function::Corr => Box::new(Numbers::new(numbers::CORR)),
+        Function::RegrCount => Box::new(Count::new(Counted::NotNull)),
+        Function::RegrSlope => Box::new(Numbers::new(numbers::REGR_SLOPE)),
+        Function::RegrIntercept => Box::new(Numbers::new(numbers::REGR_INTERCEPT)),
+        Function::RegrR2 => Box::new(Numbers::new(numbers::REGR_R2)),
+        Function::RegrAvgX => Box::new(Numbers::new(numbers::REGR_AVGX)),
+        Function::RegrAvgY => Box::new(Numbers::new(numbers::REGR_AVGY)),
+        Function::RegrSxx => Box::new(Numbers::new(numbers::REGR_SXX)),
+        Function::RegrSxy => Box::new(Numbers::new(numbers::REGR_SXY)),
+        Function::RegrSyy => Box::new(Numbers::new(numbers::REGR_SYY)),
+        Function::BitAnd => Box::new(Bits::new(|a, b| a & b)),
+        Function::BitOr => Box::new(Bits::new(|a, b| a | b)),
+        Function::BitXor => Box::new(Bits::new(|a, b| a ^ b)),
+        Function::Median => {
+            let half = Finish::Percentiles { shares: vec![0.5], list: false };
+            Box::new(OfList::new(value_type, half).map_err(wrong)?)
+        }
+        Function::Percentile => Box::new(OfList::new(value_type, Finish::percentile(constant(1))?).map_err(wrong)?),
+        Function::Mode => Box::new(OfList::new(value_type, Finish::Mode).map_err(wrong)?),
+        Function::StringAgg => {
+            let between = match (types.len(), constant(1)) {
+                (1, _) => String::new(),
+                (_, Some(ScalarValue::Utf8(between))) => between.clone().unwrap_or_default(),
+                _ => return Err("the second argument of string_agg() must be a text, written out".to_owned()),
+            };
+            Box::new(OfList::new(value_type, Finish::Joined(between)).map_err(wrong)?)
+        }
         Function::BoolAnd | Function::BoolOr => Box::new(Logical::new(function == Function::BoolAnd)),
     })
 }

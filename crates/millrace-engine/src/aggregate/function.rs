@@ -30,14 +30,35 @@ pub(super) enum Function {
     BoolAnd,
     BoolOr,
     PercentileApprox,
+    CovarPop,
+    CovarSamp,
+    Corr,
+    Skewness,
+    Kurtosis,
+    RegrCount,
+    RegrSlope,
+    RegrIntercept,
+    RegrR2,
+    RegrAvgX,
+    RegrAvgY,
+    RegrSxx,
+    RegrSxy,
+    RegrSyy,
+    BitAnd,
+    BitOr,
+    BitXor,
+    Median,
+    Percentile,
+    Mode,
+    StringAgg,
 }
 
 /// Name, other names, fewest and most arguments.
-const NAMES: [(Function, &str, &[&str], usize, usize); 20] = [
+const NAMES: [(Function, &str, &[&str], usize, usize); 41] = [
     (Function::Count, "count", &[], 1, usize::MAX),
     (Function::CountIf, "count_if", &[], 1, 1),
     (Function::Sum, "sum", &[], 1, 1),
-    (Function::Avg, "avg", &["mean"], 1, 1),
+    (Function::Avg, "avg", &["mean", "try_avg"], 1, 1),
     (Function::Min, "min", &[], 1, 1),
     (Function::Max, "max", &[], 1, 1),
     (Function::MinBy, "min_by", &[], 2, 2),
@@ -54,6 +75,27 @@ const NAMES: [(Function, &str, &[&str], usize, usize); 20] = [
     (Function::BoolAnd, "bool_and", &["every"], 1, 1),
     (Function::BoolOr, "bool_or", &["some", "any"], 1, 1),
     (Function::PercentileApprox, "percentile_approx", &["approx_percentile"], 2, 3),
+    (Function::CovarPop, "covar_pop", &[], 2, 2),
+    (Function::CovarSamp, "covar_samp", &[], 2, 2),
+    (Function::Corr, "corr", &[], 2, 2),
+    (Function::Skewness, "skewness", &[], 1, 1),
+    (Function::Kurtosis, "kurtosis", &[], 1, 1),
+    (Function::RegrCount, "regr_count", &[], 2, 2),
+    (Function::RegrSlope, "regr_slope", &[], 2, 2),
+    (Function::RegrIntercept, "regr_intercept", &[], 2, 2),
+    (Function::RegrR2, "regr_r2", &[], 2, 2),
+    (Function::RegrAvgX, "regr_avgx", &[], 2, 2),
+    (Function::RegrAvgY, "regr_avgy", &[], 2, 2),
+    (Function::RegrSxx, "regr_sxx", &[], 2, 2),
+    (Function::RegrSxy, "regr_sxy", &[], 2, 2),
+    (Function::RegrSyy, "regr_syy", &[], 2, 2),
+    (Function::BitAnd, "bit_and", &[], 1, 1),
+    (Function::BitOr, "bit_or", &[], 1, 1),
+    (Function::BitXor, "bit_xor", &[], 1, 1),
+    (Function::Median, "median", &[], 1, 1),
+    (Function::Percentile, "percentile", &[], 2, 2),
+    (Function::Mode, "mode", &[], 1, 1),
+    (Function::StringAgg, "string_agg", &["listagg"], 1, 2),
 ];
 
 impl Function {
@@ -80,18 +122,18 @@ impl Function {
     /// Whether DISTINCT leaves the result as it is.
     pub(super) fn ignores_duplicates(self) -> bool {
         use Function::*;
-        matches!(self, Min | Max | ApproxCountDistinct | CollectSet | BoolAnd | BoolOr)
+        matches!(self, Min | Max | ApproxCountDistinct | CollectSet | BoolAnd | BoolOr | BitAnd | BitOr)
     }
 
     /// Whether the result depends on the order of the rows.
     pub(super) fn depends_on_order(self) -> bool {
-        matches!(self, Function::CollectList | Function::First | Function::Last)
+        matches!(self, Function::CollectList | Function::First | Function::Last | Function::StringAgg)
     }
 
     /// Whether the result can be NULL.
     pub(super) fn nullable(self) -> bool {
         use Function::*;
-        !matches!(self, Count | CountIf | ApproxCountDistinct | CollectList | CollectSet)
+        !matches!(self, Count | CountIf | RegrCount | ApproxCountDistinct | CollectList | CollectSet)
     }
 
     /// For the variance family: which figure it is.
@@ -119,10 +161,29 @@ impl Function {
             CountIf | BoolAnd | BoolOr => coerced[0] = boolean(name, &types[0])?,
             Sum => coerced[0] = number(name, &types[0], DataType::Int64)?,
             Avg => coerced[0] = number(name, &types[0], DataType::Float64)?,
-            StddevSamp | StddevPop | VarSamp | VarPop => {
+            StddevSamp | StddevPop | VarSamp | VarPop | Skewness | Kurtosis | Median => {
                 number(name, &types[0], DataType::Float64)?;
                 coerced[0] = DataType::Float64;
             }
+            CovarPop | CovarSamp | Corr | RegrCount | RegrSlope | RegrIntercept | RegrR2 | RegrAvgX | RegrAvgY
+            | RegrSxx | RegrSxy | RegrSyy => {
+                for given in types {
+                    number(name, given, DataType::Float64)?;
+                }
+                coerced = vec![DataType::Float64; 2];
+            }
+            BitAnd | BitOr | BitXor => {
+                if !types[0].is_integer() && !types[0].is_null() {
+                    return Err(mismatch(name, "an integer", &types[0], "CAST(x AS BIGINT)"));
+                }
+                coerced[0] = DataType::Int64;
+            }
+            Percentile => {
+                number(name, &types[0], DataType::Float64)?;
+                coerced[0] = DataType::Float64;
+                coerced[1] = if types[1].is_list() { list_of(&DataType::Float64) } else { DataType::Float64 };
+            }
+            StringAgg => coerced = vec![DataType::Utf8; types.len()],
             First | Last if types.len() == 2 => coerced[1] = boolean(name, &types[1])?,
             ApproxCountDistinct if types.len() == 2 => {
                 number(name, &types[1], DataType::Float64)?;
@@ -146,17 +207,24 @@ impl Function {
     pub(super) fn return_type(self, types: &[DataType]) -> DataType {
         use Function::*;
         match (self, &types[0]) {
-            (Count | CountIf | ApproxCountDistinct, _) => DataType::Int64,
+            (Count | CountIf | ApproxCountDistinct | RegrCount | BitAnd | BitOr | BitXor, _) => DataType::Int64,
             (Sum, DataType::Decimal128(precision, scale)) => DataType::Decimal128((precision + 10).min(38), *scale),
             (Avg, DataType::Decimal128(precision, scale)) => {
                 DataType::Decimal128((precision + 4).min(38), (scale + 4).min(38))
             }
-            (Avg | StddevSamp | StddevPop | VarSamp | VarPop, _) => DataType::Float64,
+            (Percentile, _) if types.get(1).is_some_and(DataType::is_list) => list_of(&DataType::Float64),
+            (
+                Avg | StddevSamp | StddevPop | VarSamp | VarPop | Skewness | Kurtosis | Median | Percentile | CovarPop
+                | CovarSamp | Corr | RegrSlope | RegrIntercept | RegrR2 | RegrAvgX | RegrAvgY | RegrSxx | RegrSxy
+                | RegrSyy,
+                _,
+            ) => DataType::Float64,
+            (StringAgg, _) => DataType::Utf8,
             (BoolAnd | BoolOr, _) => DataType::Boolean,
             (PercentileApprox, value) if types.get(1).is_some_and(DataType::is_list) => list_of(value),
             (PercentileApprox, value) => value.clone(),
             (CollectList | CollectSet, value) => list_of(value),
-            (Sum | Min | Max | MinBy | MaxBy | First | Last, value) => value.clone(),
+            (Sum | Min | Max | MinBy | MaxBy | First | Last | Mode, value) => value.clone(),
         }
     }
 }
@@ -192,7 +260,7 @@ mod tests {
             assert_eq!(Function::find(name), Some(*function));
         }
         assert_eq!(Function::find("array_agg"), Some(Function::CollectList));
-        assert_eq!(Function::find("median"), None);
+        assert_eq!(Function::find("product"), None);
     }
 
     #[test]

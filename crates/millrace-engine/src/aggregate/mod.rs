@@ -14,6 +14,7 @@
 //! ```
 
 mod average;
+mod bits;
 mod collect_list;
 mod collect_set;
 mod count;
@@ -26,6 +27,8 @@ mod hyperloglog;
 mod kept_values;
 mod logical;
 mod moments;
+mod numbers;
+mod of_list;
 mod order_keys;
 mod percentile;
 mod row_bytes;
@@ -44,6 +47,11 @@ use datafusion::common::Result;
 
 pub(crate) use factory::group_state;
 pub(crate) use udaf::aggregate_udfs;
+
+/// Is this the name, in lower case, of an aggregate function?
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    function::Function::find(name).is_some() || name == "grouping"
+}
 
 /// The state of one aggregate call for many groups.
 ///

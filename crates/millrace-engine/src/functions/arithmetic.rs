@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
-use arrow_array::{Array, ArrayRef, Float64Array};
+use arrow_array::{Array, ArrayRef};
 use arrow_cast::{CastOptions, cast, cast_with_options};
 use arrow_schema::{ArrowError, DataType};
 use datafusion::arrow::compute::kernels::numeric;
@@ -153,31 +153,4 @@ fn tried(columns: &[ArrayRef], exact: fn(i64, i64) -> Option<i64>, kernel: Kerne
     let values = left.iter().zip(right).map(|(left, right)| exact(left?, right?));
     let values: ArrayRef = Arc::new(values.collect::<arrow_array::Int64Array>());
     Ok(cast_with_options(&values, result, &CastOptions { safe: true, ..CastOptions::default() })?)
-}
-
-/// `bround(x[, digits])`: to the nearest, half to even.
-pub(super) fn bround() -> Simple {
-    Simple {
-        name: "bround",
-        aliases: &[],
-        coerce: |types| {
-            take_between("bround", types, 1, 2)?;
-            let mut coerced = vec![DataType::Int64; types.len()];
-            coerced[0] = if types[0].is_integer() { DataType::Int64 } else { DataType::Float64 };
-            Ok(coerced)
-        },
-        returns,
-        evaluate: |columns, result| {
-            let numbers = cast(&columns[0], &DataType::Float64)?;
-            let numbers = numbers.as_primitive::<Float64Type>();
-            let digits = columns.get(1).map(|digits| digits.as_primitive::<Int64Type>());
-            let rounded = numbers.iter().enumerate().map(|(row, number)| {
-                let digits = digits.map_or(0, |digits| digits.value(row)) as i32;
-                let scale = 10_f64.powi(digits);
-                number.map(|number| (number * scale).round_ties_even() / scale)
-            });
-            let rounded: ArrayRef = Arc::new(rounded.collect::<Float64Array>());
-            Ok(cast(&rounded, result)?)
-        },
-    }
 }

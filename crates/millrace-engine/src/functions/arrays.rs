@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
-use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, ListArray, UInt32Array};
+use arrow_array::types::{Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimestampMicrosecondType};
+use arrow_array::{Array, ArrayRef, BooleanArray, Int64Array, ListArray, TimestampMicrosecondArray, UInt32Array};
 use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_cast::cast;
 use arrow_row::{RowConverter, Rows, SortField};
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, IntervalUnit};
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 
 use super::array_sort::as_list;
-use super::simple::{Simple, as_integer, as_text, mismatch, take_between};
+use super::calendar::DAY;
+use super::date_arithmetic::months_on;
+use super::simple::{Simple, as_integer, as_text, mismatch, take_between, timestamp_type};
 use super::type_name::type_name;
 
 /// The functions of this file.
@@ -67,10 +70,16 @@ pub(super) fn functions() -> Vec<Simple> {
             aliases: &[],
             coerce: |types| {
                 take_between("sequence", types, 2, 3)?;
+                if types[0].is_temporal() {
+                    return temporal_types(types);
+                }
                 types.iter().map(|given| as_integer("sequence", given, DataType::Int64)).collect()
             },
-            returns: |_| DataType::List(Arc::new(Field::new_list_field(DataType::Int64, true))),
-            evaluate: |columns, _| sequences(columns),
+            returns: |types| DataType::List(Arc::new(Field::new_list_field(types[0].clone(), true))),
+            evaluate: |columns, _| match columns[0].data_type() {
+                DataType::Int64 => sequences(columns),
+                _ => temporal_sequences(columns),
+            },
         },
         Simple {
             name: "map_contains_key",
@@ -215,6 +224,48 @@ fn concat_lists(columns: &[ArrayRef]) -> Result<ArrayRef> {
 
 /// Longer sequences are a mistake, and would take the memory of the job.
 const SEQUENCE_LENGTH_MAX: i64 = 10_000_000;
+
+/// From and to of one type, and a step of months, days and nanoseconds; a day without one.
+fn temporal_types(types: &[DataType]) -> Result<Vec<DataType>> {
+    let time =
+        if types[..2].iter().all(|given| given == &DataType::Date32) { DataType::Date32 } else { timestamp_type() };
+    match types.get(2) {
+        None => Ok(vec![time; 2]),
+        Some(DataType::Interval(_)) => Ok(vec![time.clone(), time, DataType::Interval(IntervalUnit::MonthDayNano)]),
+        Some(other) => Err(mismatch("sequence", "an INTERVAL as its step", other, "INTERVAL 1 DAY")),
+    }
+}
+
+fn temporal_sequences(columns: &[ArrayRef]) -> Result<ArrayRef> {
+    let of = columns[0].data_type().clone();
+    let micros = |at: usize| -> Result<ArrayRef> { Ok(cast(&columns[at], &timestamp_type())?) };
+    let (from, to) = (micros(0)?, micros(1)?);
+    let (from, to) = (from.as_primitive::<TimestampMicrosecondType>(), to.as_primitive::<TimestampMicrosecondType>());
+    let steps = columns.get(2).map(|steps| steps.as_primitive::<IntervalMonthDayNanoType>());
+    let (mut values, mut lengths, mut valid) = (Vec::new(), Vec::new(), Vec::new());
+    for row in 0..from.len() {
+        valid.push(from.is_valid(row) && to.is_valid(row) && steps.is_none_or(|steps| steps.is_valid(row)));
+        let before = values.len();
+        if valid[row] {
+            let (start, end) = (from.value(row), to.value(row));
+            let step = steps.map_or(IntervalMonthDayNano::new(0, 1, 0), |steps| steps.value(row));
+            let fixed = i64::from(step.days) * DAY + step.nanoseconds / 1_000;
+            let at = |n: i64| months_on(start, n * i64::from(step.months)) + n * fixed;
+            let forwards = at(1) > start;
+            if at(1) == start && start != end || (start < end) != forwards && start != end {
+                return exec_err!("sequence() does not reach its end; hint: give the step the sign of the way");
+            }
+            let inside = |time: i64| if forwards { time <= end } else { time >= end };
+            let last = if start == end { 1 } else { SEQUENCE_LENGTH_MAX };
+            values.extend((0..last).map(at).take_while(|time| inside(*time)));
+        }
+        lengths.push(values.len() - before);
+    }
+    let values: ArrayRef = Arc::new(TimestampMicrosecondArray::from(values).with_data_type(timestamp_type()));
+    let field = Arc::new(Field::new_list_field(of.clone(), true));
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(field, offsets, cast(&values, &of)?, Some(valid.into()))?))
+}
 
 fn sequences(columns: &[ArrayRef]) -> Result<ArrayRef> {
     let column = |i: usize| columns.get(i).map(|column| column.as_primitive::<Int64Type>());

@@ -4,29 +4,31 @@
 //! |---|---|---|
 //! | TIMESTAMP to STRING | `2026-01-01T00:07:00Z` | `2026-01-01 00:07:00` |
 //! | DOUBLE to STRING | `1e20` | `1.0E20` |
+//! | ARRAY, MAP and STRUCT to STRING | not all | `[1, null]`, `{a -> 1}`, `{1, x}` |
+//! | STRING to DATE or TIMESTAMP | RFC 3339 | also `2026-1-5`, `2026-01-01 10:30` |
 //! | TIMESTAMP to a number, and back | microseconds | seconds |
 //!
 //! The rule runs after type coercion, so that the casts DataFusion adds by itself (`concat_ws(':', t)`) are Spark's as well.
 
 use std::sync::Arc;
 
+use arrow_array::Float64Array;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, Float64Array, StringArray};
-use arrow_schema::DataType;
+use arrow_array::types::TimestampMicrosecondType;
+use arrow_schema::{DataType, TimeUnit};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, ScalarUDF, TryCast};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::date_pattern::DatePattern;
-use super::number_text::{double_text, float_text};
 use super::simple::Simple;
-use super::unix_time;
+use super::value_text::cast_to_text;
+use super::{time_text, unix_time};
 
 /// Puts Spark's casts where Arrow's would give another value.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(super) struct SparkCasts {
     to_seconds: Arc<ScalarUDF>,
     to_whole_seconds: Arc<ScalarUDF>,
     of_seconds: Arc<ScalarUDF>,
+    /// STRING to TIMESTAMP and to DATE; then those of TRY_CAST.
+    of_text: [Arc<ScalarUDF>; 4],
 }
 
 impl SparkCasts {
@@ -44,17 +48,34 @@ impl SparkCasts {
             to_seconds: cast_to_seconds().udf(),
             to_whole_seconds: unix_time::unix_seconds().udf(),
             of_seconds: unix_time::timestamp_seconds().udf(),
+            of_text: [
+                time_text::to_timestamp().udf(),
+                time_text::to_date().udf(),
+                time_text::try_to_timestamp().udf(),
+                time_text::try_to_date().udf(),
+            ],
         }
     }
 
     fn rewrite(&self, expr: Expr, plan_input: &datafusion::common::DFSchema) -> Result<Transformed<Expr>> {
-        let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(Transformed::no(expr)) };
+        let (inner, field, tried) = match &expr {
+            Expr::Cast(Cast { expr: inner, field }) => (inner, field, 0),
+            Expr::TryCast(TryCast { expr: inner, field }) => (inner, field, 2),
+            _ => return Ok(Transformed::no(expr)),
+        };
         let call = |function: &Arc<ScalarUDF>| {
             Expr::ScalarFunction(ScalarFunction::new_udf(Arc::clone(function), vec![inner.as_ref().clone()]))
         };
         let (from, to) = (inner.get_type(plan_input)?, field.data_type());
         let rewritten = match (&from, to) {
+            (DataType::Utf8, DataType::Timestamp(TimeUnit::Microsecond, Some(_))) => call(&self.of_text[tried]),
+            (DataType::Utf8, DataType::Timestamp(_, Some(_))) => {
+                Expr::Cast(Cast::new(Box::new(call(&self.of_text[tried])), to.clone()))
+            }
+            (DataType::Utf8, DataType::Date32) => call(&self.of_text[tried + 1]),
+            _ if tried > 0 => return Ok(Transformed::no(expr)),
             (DataType::Timestamp(_, _) | DataType::Float64 | DataType::Float32, DataType::Utf8) => call(&self.to_text),
+            (DataType::List(_) | DataType::Map(_, _) | DataType::Struct(_), DataType::Utf8) => call(&self.to_text),
             (DataType::Timestamp(_, _), DataType::Float64) => call(&self.to_seconds),
             (DataType::Timestamp(_, _), DataType::Int64) => call(&self.to_whole_seconds),
             (DataType::Timestamp(_, _), to) if to.is_integer() => {
@@ -88,22 +109,6 @@ impl AnalyzerRule for SparkCasts {
     }
 }
 
-/// A TIMESTAMP, DOUBLE or FLOAT as text.
-fn cast_to_text() -> Simple {
-    Simple {
-        name: "cast_to_text",
-        aliases: &[],
-        coerce: |types| match types {
-            [DataType::Timestamp(_, zone)] => {
-                Ok(vec![DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, zone.clone())])
-            }
-            _ => Ok(types.to_vec()),
-        },
-        returns: |_| DataType::Utf8,
-        evaluate: |columns, _| Ok(Arc::new(texts(&columns[0]))),
-    }
-}
-
 /// `yyyy-MM-dd HH:mm:ss`, with as many digits of the second as are not 0.
 pub(super) fn timestamp_text(pattern: &DatePattern, micros: i64) -> String {
     let text = pattern.format(micros);
@@ -113,27 +118,13 @@ pub(super) fn timestamp_text(pattern: &DatePattern, micros: i64) -> String {
     }
 }
 
-fn texts(column: &ArrayRef) -> StringArray {
-    match column.data_type() {
-        DataType::Float64 => column.as_primitive::<Float64Type>().iter().map(|value| value.map(double_text)).collect(),
-        DataType::Float32 => column.as_primitive::<Float32Type>().iter().map(|value| value.map(float_text)).collect(),
-        _ => {
-            let pattern = DatePattern::new("yyyy-MM-dd HH:mm:ss").expect("the pattern is right");
-            let times = column.as_primitive::<TimestampMicrosecondType>().iter();
-            times.map(|micros| micros.map(|micros| timestamp_text(&pattern, micros))).collect()
-        }
-    }
-}
-
 /// A TIMESTAMP as seconds since 1970, with the fraction.
 fn cast_to_seconds() -> Simple {
     Simple {
         name: "cast_to_seconds",
         aliases: &[],
         coerce: |types| match types {
-            [DataType::Timestamp(_, zone)] => {
-                Ok(vec![DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, zone.clone())])
-            }
+            [DataType::Timestamp(_, zone)] => Ok(vec![DataType::Timestamp(TimeUnit::Microsecond, zone.clone())]),
             _ => Ok(types.to_vec()),
         },
         returns: |_| DataType::Float64,

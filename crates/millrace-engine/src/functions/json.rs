@@ -81,14 +81,14 @@ impl Writer {
     }
 
     fn write(&self, column: &ArrayRef, row: usize, out: &mut String) -> Result<()> {
-        if column.is_null(row) {
+        if is_null(column, row) {
             out.push_str("null");
             return Ok(());
         }
         match column.data_type() {
             DataType::Struct(fields) => {
                 let values = column.as_struct();
-                let held = fields.iter().zip(values.columns()).filter(|(_, values)| values.is_valid(row));
+                let held = fields.iter().zip(values.columns()).filter(|(_, values)| !is_null(values, row));
                 let pairs = held.map(|(field, values)| (field.name().clone(), values, row));
                 self.object(pairs, out)
             }
@@ -142,6 +142,11 @@ impl Writer {
         out.push('}');
         Ok(())
     }
+}
+
+/// A column of type VOID has no null buffer, but only NULLs.
+fn is_null(column: &ArrayRef, row: usize) -> bool {
+    column.is_null(row) || column.data_type() == &DataType::Null
 }
 
 /// NaN and the infinities are texts.

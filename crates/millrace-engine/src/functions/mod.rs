@@ -10,22 +10,32 @@ mod arrays;
 mod calendar;
 mod casts;
 mod clock;
+mod collections;
+mod date_arithmetic;
 mod date_parts;
 mod date_pattern;
 mod date_text;
 mod date_trunc;
 mod divide;
+mod failures;
+mod from_json;
 mod json;
 mod json_path;
+mod lambdas;
 mod number_text;
 mod patterns;
 mod planner;
 mod renamed;
+mod rounding;
+mod schema_text;
 mod simple;
 mod size;
+mod time_text;
 mod type_name;
 mod unix_time;
+mod value_text;
 mod window;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -34,10 +44,8 @@ use std::sync::Arc;
 
 use datafusion::common::config::Dialect;
 use datafusion::execution::SessionStateBuilder;
-use datafusion::functions_nested::array_filter::array_filter_higher_order_function;
-use datafusion::functions_nested::array_transform::array_transform_higher_order_function;
+use datafusion::logical_expr::ScalarUDF;
 use datafusion::logical_expr::planner::ExprPlanner;
-use datafusion::logical_expr::{HigherOrderUDF, ScalarUDF};
 use datafusion::optimizer::AnalyzerRule;
 use datafusion_spark::planner::SparkFunctionPlanner;
 
@@ -45,12 +53,14 @@ use self::casts::SparkCasts;
 use self::planner::{SparkOperators, SparkTypes};
 use crate::aggregate::aggregate_udfs;
 
+pub(crate) use failures::in_sparks_words;
 pub(crate) use simple::mismatch;
 #[cfg(test)]
 pub(crate) use simple::timestamp_type;
 pub(crate) use type_name::type_name;
 #[cfg(test)]
 pub(crate) use window::WindowSizes;
+pub(crate) use window::is_window;
 
 /// The scalar functions of ours.
 pub(crate) fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {
@@ -59,31 +69,40 @@ pub(crate) fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {
         array_access::functions(),
         array_sort::functions(),
         arrays::functions(),
+        collections::functions(),
+        date_arithmetic::functions(),
         date_parts::functions(),
         date_text::functions(),
         date_trunc::functions(),
         json::functions(),
         patterns::functions(),
         renamed::functions(),
+        rounding::functions(),
         size::functions(),
         unix_time::functions(),
-        vec![arithmetic::bround(), divide::div(), divide::try_divide(), type_name::type_of()],
+        words::functions(),
+        vec![divide::div(), divide::try_divide(), type_name::type_of()],
     ];
     let simple = simple.into_iter().flatten().map(simple::Simple::udf);
-    simple.chain(renamed::aliases()).chain([clock::current_timestamp()]).chain(window::functions()).collect()
+    simple
+        .chain(renamed::aliases())
+        .chain([clock::current_timestamp(), from_json::from_json()])
+        .chain(window::functions())
+        .collect()
 }
 
 fn planners() -> [Arc<dyn ExprPlanner>; 2] {
     [Arc::new(SparkOperators::new()), Arc::new(SparkFunctionPlanner)]
 }
 
-/// DataFusion's functions that take a lambda, under Spark's names.
-fn higher_order_udfs() -> Vec<Arc<HigherOrderUDF>> {
-    let named = |function: Arc<HigherOrderUDF>, name| Arc::new(function.as_ref().clone().with_aliases([name]));
-    vec![
-        named(array_transform_higher_order_function(), "transform"),
-        named(array_filter_higher_order_function(), "filter"),
-    ]
+/// The names of all functions of rows and of all aggregates; for the page that lists them.
+#[cfg(test)]
+pub(crate) fn names() -> [std::collections::BTreeSet<String>; 2] {
+    let state = register(SessionStateBuilder::new()).build();
+    let lambdas = lambdas::functions();
+    let of_lambdas = lambdas.iter().flat_map(|f| f.aliases().iter().cloned().chain([f.name().to_owned()]));
+    let aggregates = state.aggregate_functions().keys().cloned().collect();
+    [state.scalar_functions().keys().cloned().chain(of_lambdas).collect(), aggregates]
 }
 
 /// Rules to run after DataFusion's own analysis of a plan.
@@ -108,7 +127,7 @@ pub(crate) fn register(builder: SessionStateBuilder) -> SessionStateBuilder {
     builder.scalar_functions().get_or_insert_default().extend(scalars);
     let aggregates = datafusion_spark::all_default_aggregate_functions().into_iter().chain(aggregate_udfs());
     builder.aggregate_functions().get_or_insert_default().extend(aggregates);
-    builder.higher_order_functions().get_or_insert_default().extend(higher_order_udfs());
+    builder.higher_order_functions().get_or_insert_default().extend(lambdas::functions());
     let builder = builder.with_config(config).with_type_planner(Arc::new(SparkTypes));
     analyzer_rules().into_iter().fold(builder, SessionStateBuilder::with_analyzer_rule)
 }

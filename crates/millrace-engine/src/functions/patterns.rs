@@ -122,7 +122,7 @@ fn each<'a, T>(
     texts.iter().enumerate().map(move |(row, text)| text.map_or(Ok(None), |text| of(row, text)))
 }
 
-fn lists(rows: impl Iterator<Item = Result<Option<Vec<String>>>>) -> Result<ArrayRef> {
+pub(super) fn lists(rows: impl Iterator<Item = Result<Option<Vec<String>>>>) -> Result<ArrayRef> {
     let mut lists = ListBuilder::new(StringBuilder::new());
     for row in rows {
         lists.append_option(row?.map(|texts| texts.into_iter().map(Some)));

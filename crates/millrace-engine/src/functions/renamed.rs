@@ -59,7 +59,6 @@ pub(super) fn functions() -> Vec<Simple> {
         of_dates!("date_add", &["dateadd"], [Date32, Int32], Date32, datetime::date_add),
         of_dates!("date_sub", &[], [Date32, Int32], Date32, datetime::date_sub),
         of_dates!("last_day", &[], [Date32], Date32, datetime::last_day),
-        of_dates!("next_day", &[], [Date32, Utf8], Date32, datetime::next_day),
         Simple {
             name: "md5",
             aliases: &[],

@@ -47,7 +47,7 @@ pub(crate) fn type_name(of: &DataType) -> String {
     }
 }
 
-/// `typeof(x)`: the name of its type, in lower case.
+/// `typeof(x)`: the name of its type, in lower case and without spaces.
 pub(super) fn type_of() -> Simple {
     Simple {
         name: "typeof",
@@ -55,7 +55,7 @@ pub(super) fn type_of() -> Simple {
         coerce: |types| take_between("typeof", types, 1, 1).map(|()| types.to_vec()),
         returns: |_| DataType::Utf8,
         evaluate: |columns, _| {
-            let name = type_name(columns[0].data_type()).to_lowercase();
+            let name = type_name(columns[0].data_type()).to_lowercase().replace(": ", ":").replace(", ", ",");
             Ok(Arc::new(StringArray::from_iter_values(vec![name; columns[0].len()])) as ArrayRef)
         },
     }

@@ -1,7 +1,7 @@
 //! One pipeline file running: records in, rows out, epoch by epoch.
 //!
 //! ```text
-//!  records of a topic ─▶ decode ─▶ repeats out ─▶ slots ─▶ every table: input plan ─▶ operator ─▶ output plan ─▶ rows
+//!  records of a topic ─▶ decode ─▶ repeats out ─▶ slots ─▶ every table: input plan ─▶ operators ─▶ output plan ─▶ rows
 //!                          │                                               │
 //!                       malformed                                        late ─▶ dead letters
 //!
@@ -12,7 +12,10 @@
 //! the epochs since the last snapshot (see [`crate::state`]).
 
 mod account;
+mod profile;
+mod saved;
 mod source;
+mod stage;
 mod table;
 mod takeover;
 mod watermark;
@@ -20,19 +23,22 @@ mod watermark;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
 use datafusion::execution::TaskContext;
 use millrace_codec::encode::EncodedRows;
 use millrace_codec::{DecodeLimits, Malformed};
 use millrace_model::Timestamp;
 use millrace_model::contract::Contract;
-use millrace_model::progress::{RecordCounts, TableProgress};
+use millrace_model::progress::TableProgress;
 
 use crate::error::EngineError;
 use crate::plan::{JobPlan, StaticTables};
 use account::Account;
+pub(crate) use profile::Meter;
+pub use profile::OperatorProfile;
+pub(crate) use saved::{SavedHead, SavedJob, TableNumbers};
 use source::Source;
-use table::Table;
+pub use table::GiveRows;
+use table::{Table, TableEpoch};
 pub use takeover::TableTakeover;
 use watermark::EventTimes;
 pub use watermark::{Advance, Watermarks};
@@ -54,7 +60,7 @@ impl Default for JobSettings {
     fn default() -> Self {
         JobSettings {
             decode: DecodeLimits::default(),
-            groups_max: 10_000_000,
+            groups_max: 100_000_000,
             state_bytes_max: 4 << 30,
             secret: (0, 0),
         }
@@ -240,6 +246,26 @@ impl Job {
     /// # Errors
     /// An expression that fails on the data, or a limit. The state is then undefined: restore the job.
     pub fn run(&mut self, input: &[SourceBatch<'_>], advance: &Advance) -> Result<EpochOutput, EngineError> {
+        let mut rows = Vec::new();
+        let mut give = |given| {
+            rows.push(given);
+            Ok(())
+        };
+        let output = self.run_giving(input, advance, &mut give)?;
+        Ok(EpochOutput { rows, ..output })
+    }
+
+    /// Runs one epoch as [`run`](Self::run) does, but hands every batch of rows to `give` at once, so that a window of
+    /// millions of keys is never in memory as text. There are no rows in what it returns.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and what `give` says.
+    pub fn run_giving(
+        &mut self,
+        input: &[SourceBatch<'_>],
+        advance: &Advance,
+        give: &mut GiveRows<'_>,
+    ) -> Result<EpochOutput, EngineError> {
         self.epoch += 1;
         let mut output = EpochOutput::default();
         for source in &mut self.sources {
@@ -258,21 +284,16 @@ impl Job {
         for source in &mut self.sources {
             source.fill_slots();
         }
-        let before: Vec<i64> = self.tables.iter().map(|table| table.watermark).collect();
-        for (table, before) in self.tables.iter_mut().zip(&before) {
-            let late = table.push(&self.task, *before)?;
-            // What was late before the move, the other backend has answered for.
-            if self.rehearsing.is_none() {
-                table.account_late(input, &late, &mut output.late);
-            }
-            table.skip_answered(input);
-        }
         for (at, table) in self.tables.iter_mut().enumerate() {
             let natural = self.times.watermark(at, &table.streams, table.watermark, advance);
             let most = self.rehearsing.as_ref().and_then(|tables| tables.get(at)).map_or(i64::MAX, |t| t.watermark);
-            table.watermark = natural.min(most).max(table.watermark);
-            if let Some(rows) = table.advance(&self.task, before[at])? {
-                output.rows.push(rows);
+            let before = table.watermark;
+            let after = natural.min(most).max(before);
+            let rehearsing = self.rehearsing.is_some();
+            let late = table.step(TableEpoch { task: &self.task, input, after, rehearsing, give: &mut *give })?;
+            // What was late before the move, the other backend has answered for.
+            if self.rehearsing.is_none() {
+                table.account_late(input, &late, before, &mut output.late);
             }
         }
         for (at, source) in self.sources.iter_mut().enumerate() {
@@ -292,7 +313,10 @@ impl Job {
                 return Err(EngineError::Limit {
                     table: table.contract.name.clone(),
                     limit: "groups_max",
-                    detail: format!("{groups} open groups; raise the limit, or group by fewer keys or shorter windows"),
+                    detail: format!(
+                        "{groups} open groups or rows of joins; raise the limit, or use fewer keys, shorter windows or a \
+                         shorter range of time"
+                    ),
                 });
             }
             bytes += table.bytes();
@@ -345,78 +369,15 @@ impl Job {
         self.statics.iter().map(|entry| &entry.table)
     }
 
-    /// The state as named batches, and the numbers that go with it.
-    pub(crate) fn save(&self) -> Result<SavedJob, EngineError> {
-        let failed = |error: datafusion::common::DataFusionError| EngineError::State {
-            job: self.name.clone(),
-            detail: format!("cannot save: {}", error.strip_backtrace()),
-        };
-        let mut batches = Vec::new();
-        for table in &self.tables {
-            if let Some(batch) = table.save().map_err(failed)? {
-                batches.push((format!("table {}", table.contract.name), batch));
-            }
-        }
-        for source in &self.sources {
-            if let Some(batch) = source.save().map_err(failed)? {
-                batches.push((format!("source {}", source.name()), batch));
-            }
-        }
-        let mut tables: Vec<TableNumbers> = self.tables.iter().map(Table::numbers).collect();
-        if self.tables.is_empty() {
-            let (watermark, rows_out) = (crate::operator::NO_WATERMARK, 0);
-            tables.push(TableNumbers {
-                table: self.name.clone(),
-                watermark,
-                rows_out,
-                counts: self.checked.save(),
-                answered: Vec::new(),
-            });
-        }
-        let sources = self.sources.iter().map(|source| (source.name().to_owned(), source.watermark)).collect();
-        let head =
-            SavedHead { epoch: self.epoch, secret: self.settings.secret, times: self.times.clone(), tables, sources };
-        Ok(SavedJob { head, batches })
+    /// Begins to count what every operator does; see [`profile`](Self::profile).
+    pub fn start_profile(&mut self) {
+        self.sources.iter_mut().for_each(Source::start_profile);
+        self.tables.iter_mut().for_each(Table::start_profile);
     }
 
-    /// Replaces the state by a saved one. Tables that are new since start empty; tables that are gone are dropped.
-    pub(crate) fn load(&mut self, saved: SavedJob) -> Result<(), EngineError> {
-        let name = self.name.clone();
-        let failed = |what: &str, error: datafusion::common::DataFusionError| EngineError::State {
-            job: name.clone(),
-            detail: format!(
-                "the saved state of {what} does not fit its statement ({}); the statement was edited: delete the \
-                 job's consumer group and its state directory to recompute from the earliest record",
-                error.strip_backtrace()
-            ),
-        };
-        let head = saved.head;
-        self.epoch = head.epoch;
-        self.times.restore(head.times);
-        let mut batches: BTreeMap<String, RecordBatch> = saved.batches.into_iter().collect();
-        for table in &mut self.tables {
-            let what = format!("table {}", table.contract.name);
-            if let Some(batch) = batches.remove(&what) {
-                table.load(&batch).map_err(|error| failed(&what, error))?;
-            }
-            if let Some(numbers) = head.tables.iter().find(|n| n.table == table.contract.name) {
-                table.restore(numbers);
-            }
-        }
-        for source in &mut self.sources {
-            let what = format!("source {}", source.name());
-            if let Some(batch) = batches.remove(&what) {
-                source.load(&batch, head.secret).map_err(|error| failed(&what, error))?;
-            }
-            if let Some((_, watermark)) = head.sources.iter().find(|(name, _)| name == source.name()) {
-                source.watermark = *watermark;
-            }
-        }
-        if let Some(numbers) = head.tables.iter().find(|n| self.tables.is_empty() && n.table == self.name) {
-            self.checked = Account::load(&numbers.counts);
-        }
-        self.settings.secret = head.secret;
-        Ok(())
+    /// Rows, bytes, CPU time and state by operator since [`start_profile`](Self::start_profile): sources, then tables.
+    pub fn profile(&self) -> Vec<OperatorProfile> {
+        self.sources.iter().map(Source::profile).chain(self.tables.iter().flat_map(Table::profile)).collect()
     }
 
     /// Where every record went, by table. Offsets and times are the caller's to fill in.
@@ -442,35 +403,6 @@ impl Job {
         }
         self.tables.iter().map(|table| table.progress(&self.name, backend, self.epoch, now)).collect()
     }
-}
-
-/// A job's state outside its memory.
-pub(crate) struct SavedJob {
-    pub(crate) head: SavedHead,
-    pub(crate) batches: Vec<(String, RecordBatch)>,
-}
-
-/// The small part of a saved job.
-#[derive(Debug, serde::Serialize, serde::Deserialize)]
-pub(crate) struct SavedHead {
-    pub(crate) epoch: u64,
-    pub(crate) secret: (u64, u64),
-    pub(crate) times: EventTimes,
-    pub(crate) tables: Vec<TableNumbers>,
-    pub(crate) sources: Vec<(String, i64)>,
-}
-
-/// What a table counts, and its watermark.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(crate) struct TableNumbers {
-    pub(crate) table: String,
-    pub(crate) watermark: i64,
-    pub(crate) rows_out: u64,
-    /// By source and partition.
-    pub(crate) counts: Vec<(String, i32, RecordCounts)>,
-    /// By source and partition: records before this offset were answered for by another backend.
-    #[serde(default)]
-    pub(crate) answered: Vec<(String, i32, i64)>,
 }
 
 /// Partitions, by source.

@@ -11,6 +11,7 @@ use datafusion::common::Result;
 use millrace_codec::{Decoder, Needed};
 use millrace_model::Contract;
 
+use super::profile::{Meter, OperatorProfile};
 use super::watermark::EventTimes;
 use super::{JobSettings, MalformedRecord, SourceBatch, record_number};
 use crate::error::EngineError;
@@ -33,6 +34,7 @@ pub(crate) struct Source {
     batches: Vec<RecordBatch>,
     event_time_at: Option<usize>,
     id_columns: Vec<usize>,
+    meter: Meter,
 }
 
 /// What became of the records of a batch, partition by partition.
@@ -75,6 +77,7 @@ impl Source {
             batches: Vec::new(),
             event_time_at,
             id_columns,
+            meter: Meter::default(),
         })
     }
 
@@ -85,6 +88,17 @@ impl Source {
     /// The column its repeats are forgotten by, when it drops repeats.
     pub(crate) fn dedup_time(&self) -> Option<&str> {
         self.dedup.as_ref().and(self.contract.event_time.as_deref())
+    }
+
+    /// Begins to count.
+    pub(crate) fn start_profile(&mut self) {
+        self.meter.on = true;
+    }
+
+    /// What decoding has taken.
+    pub(crate) fn profile(&self) -> OperatorProfile {
+        let what = if self.dedup.is_some() { "decode, drop repeats" } else { "decode" };
+        self.meter.profile(self.name(), what)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -99,6 +113,7 @@ impl Source {
         times: &mut EventTimes,
         malformed: &mut Vec<MalformedRecord>,
     ) -> std::result::Result<Decoded, EngineError> {
+        let started = self.meter.start();
         let mut decoded = Decoded::default();
         let mut from = 0;
         while from < batch.records.len() {
@@ -124,6 +139,11 @@ impl Source {
             }
             decoded.partitions.push(counts);
         }
+        if self.meter.on {
+            self.meter.rows_in(batch.records.len());
+            self.meter.bytes(batch.records.iter().map(|record| record.value.map_or(0, <[u8]>::len)).sum());
+        }
+        self.meter.stop(started);
         Ok(decoded)
     }
 
@@ -164,6 +184,7 @@ impl Source {
 
     /// Hands the decoded rows to every statement that reads this source.
     pub(crate) fn fill_slots(&mut self) {
+        self.meter.rows_out(self.batches.iter().map(RecordBatch::num_rows).sum());
         for slot in &self.slots {
             slot.put(self.batches.clone());
         }
@@ -174,6 +195,10 @@ impl Source {
         self.watermark = watermark;
         if let Some(dedup) = &mut self.dedup {
             dedup.advance(watermark);
+        }
+        if self.meter.on {
+            let bytes = self.bytes();
+            self.meter.state(0, bytes);
         }
     }
 

@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 
+use super::table::TableEpoch;
 use super::{Advance, Job, SourceBatch};
 use crate::error::EngineError;
 use crate::operator::NO_WATERMARK;
@@ -29,9 +30,9 @@ pub struct TableTakeover {
 }
 
 impl Job {
-    /// It has a table without windows, which counts all records there ever were.
+    /// It has a table without windows, which counts all records there ever were, or a join that keeps its rows for ever.
     pub fn needs_every_record(&self) -> bool {
-        self.tables.iter().any(|table| table.state == TableState::Groups)
+        self.tables.iter().any(|table| table.state == TableState::Groups || table.keeps_for_ever())
     }
 
     /// Takes in records the other backend has read: the state is built, event time goes no further than the other's, and no
@@ -64,10 +65,10 @@ impl Job {
         self.rehearse(&[], from)?;
         let known = self.rehearsing.take().unwrap_or_default();
         for (table, known) in self.tables.iter_mut().zip(known) {
-            let before = table.watermark;
-            table.watermark = before.max(known.watermark);
             // What that closes was given by the other backend.
-            table.advance(&self.task, before)?;
+            let after = table.watermark.max(known.watermark);
+            let give = &mut |_| Ok(());
+            table.step(TableEpoch { task: &self.task, input: &[], after, rehearsing: true, give })?;
             table.answered_elsewhere(known.rows_out, known.offsets);
         }
         self.epoch = epoch;

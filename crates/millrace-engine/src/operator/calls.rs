@@ -86,7 +86,11 @@ impl Grouping {
     }
 }
 
-fn foreign<T>() -> Result<T> {
+/// The state on disk was written for another statement.
+///
+/// # Errors
+/// Always.
+pub(crate) fn foreign<T>() -> Result<T> {
     internal_err!("the saved columns do not belong to this statement")
 }
 
@@ -125,7 +129,7 @@ impl States {
     }
 
     /// Merges group `from[i]` of another table into group `into[i]` of this one.
-    fn merge(&mut self, other: &States, from: &[u32], into: &[u32]) -> Result<()> {
+    pub(crate) fn merge(&mut self, other: &States, from: &[u32], into: &[u32]) -> Result<()> {
         self.0.iter_mut().zip(&other.0).try_for_each(|(state, other)| state.merge(other.as_ref(), from, into))
     }
 
@@ -208,12 +212,6 @@ impl GroupTable {
         Ok(groups)
     }
 
-    /// Merges group `from[i]` of another table into group `into[i]` of this one.
-    pub(crate) fn merge(&mut self, other: &GroupTable, from: &[u32], into: &[u32]) -> Result<()> {
-        self.states.resize(self.keys.capacity());
-        self.states.merge(&other.states, from, into)
-    }
-
     pub(crate) fn key_columns(&self, grouping: &Grouping, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         grouping.codec.decode(groups.iter().map(|group| self.keys.key(*group)))
     }
@@ -227,8 +225,8 @@ impl GroupTable {
         Ok((fields, columns))
     }
 
-    /// Adds saved groups.
-    pub(crate) fn load(&mut self, grouping: &Grouping, columns: &[ArrayRef], rows: usize) -> Result<()> {
+    /// Adds saved groups; gives the group of each row.
+    pub(crate) fn load(&mut self, grouping: &Grouping, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
         let key_count = grouping.key_types.len();
         if columns.len() < key_count {
             return foreign();
@@ -236,6 +234,7 @@ impl GroupTable {
         let keys = grouping.codec.encode(&columns[..key_count])?;
         let groups: Vec<u32> = (0..rows).map(|row| self.keys.intern(keys.key(row).as_ref())).collect();
         self.states.resize(self.keys.capacity());
-        self.states.load(grouping, &groups, &columns[key_count..])
+        self.states.load(grouping, &groups, &columns[key_count..])?;
+        Ok(groups)
     }
 }

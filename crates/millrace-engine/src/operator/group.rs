@@ -3,9 +3,9 @@
 use arrow_array::RecordBatch;
 use datafusion::common::Result;
 
-use super::Operator;
 use super::calls::{GroupTable, Grouping};
 use super::keys::batch_of;
+use super::{Give, Operator};
 
 /// A running aggregate.
 pub(crate) struct GroupOperator {
@@ -37,14 +37,20 @@ impl Operator for GroupOperator {
         Ok(Vec::new())
     }
 
-    fn advance(&mut self, _before: i64, _after: i64) -> Result<Option<RecordBatch>> {
+    fn advance(&mut self, _before: i64, _after: i64, give: &mut Give<'_>) -> Result<()> {
         if self.dirty.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
         let groups = std::mem::take(&mut self.dirty);
         for group in &groups {
             self.is_dirty[*group as usize] = false;
         }
+        let keys = self.table.key_columns(&self.grouping, &groups)?;
+        give(self.grouping.output(keys, None, self.table.states.evaluate(&groups)?, groups.len())?)
+    }
+
+    fn whole(&self) -> Result<Option<RecordBatch>> {
+        let groups = self.table.keys.numbers();
         let keys = self.table.key_columns(&self.grouping, &groups)?;
         self.grouping.output(keys, None, self.table.states.evaluate(&groups)?, groups.len()).map(Some)
     }

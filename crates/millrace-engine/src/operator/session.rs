@@ -18,13 +18,14 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
 use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field};
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::physical_plan::PhysicalExpr;
+use millrace_model::time::parse_interval;
 
-use super::calls::{Grouping, States};
+use super::calls::{Grouping, States, evaluate};
 use super::keys::{KeyTable, batch_of};
-use super::window::{record_numbers, times_of, windows_column};
-use super::{NO_WATERMARK, Operator};
+use super::window::{record_number_of, record_numbers, times_of, windows_column};
+use super::{Give, NO_WATERMARK, Operator};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Session {
@@ -34,11 +35,45 @@ struct Session {
     slot: u32,
 }
 
+/// How long a session waits after an event.
+pub(crate) enum Gap {
+    /// Always as long; microseconds.
+    Constant(i64),
+    /// A text for each event, such as `10 minutes`.
+    ByRow(Arc<dyn PhysicalExpr>),
+}
+
+impl Gap {
+    /// The gap of each row, microseconds; 0 for a row that makes no session (no gap, or none above 0).
+    fn of(&self, batch: &RecordBatch) -> Result<Vec<i64>> {
+        let texts = match self {
+            Gap::Constant(gap) => return Ok(vec![*gap; batch.num_rows()]),
+            Gap::ByRow(texts) => evaluate(texts, batch)?,
+        };
+        let texts = arrow_cast::cast(&texts, &DataType::Utf8)?;
+        let mut known: Option<(&str, i64)> = None;
+        let length = |text: Option<&'_ str>| -> Result<i64> {
+            let Some(text) = text else { return Ok(0) };
+            parse_interval(text).map_err(|error| DataFusionError::Execution(format!("session_window(): {error}")))
+        };
+        let mut gaps = Vec::with_capacity(texts.len());
+        for text in texts.as_string::<i32>() {
+            let gap = match (text, known) {
+                (Some(text), Some((last, gap))) if text == last => gap,
+                (text, _) => length(text)?,
+            };
+            known = text.map(|text| (text, gap));
+            gaps.push(gap);
+        }
+        Ok(gaps)
+    }
+}
+
 /// A session aggregate.
 pub(crate) struct SessionOperator {
     time: Arc<dyn PhysicalExpr>,
-    /// How long a session waits for its next event, microseconds.
-    gap: i64,
+    /// How long a session waits for its next event.
+    gap: Gap,
     row_at: Option<usize>,
     grouping: Grouping,
     keys: KeyTable,
@@ -52,7 +87,7 @@ pub(crate) struct SessionOperator {
 }
 
 impl SessionOperator {
-    pub(crate) fn new(time: Arc<dyn PhysicalExpr>, gap: i64, row_at: Option<usize>, grouping: Grouping) -> Self {
+    pub(crate) fn new(time: Arc<dyn PhysicalExpr>, gap: Gap, row_at: Option<usize>, grouping: Grouping) -> Self {
         let states = States::new(&grouping);
         SessionOperator {
             time,
@@ -113,20 +148,35 @@ impl Slots {
     }
 }
 
+impl SessionOperator {
+    /// The result rows of these sessions, each with the number of its key.
+    fn rows_of(&self, mut sessions: Vec<(u32, Session)>) -> Result<RecordBatch> {
+        // The order of rows must not depend on how keys were numbered: by end, start, key.
+        sessions
+            .sort_by(|(a, x), (b, y)| (x.end, x.start, self.keys.key(*a)).cmp(&(y.end, y.start, self.keys.key(*b))));
+        let slots: Vec<u32> = sessions.iter().map(|(_, session)| session.slot).collect();
+        let (starts, ends) = sessions.iter().map(|(_, session)| (session.start, session.end)).unzip();
+        let window = windows_column(starts, ends);
+        let keys = self.grouping.codec.decode(sessions.iter().map(|(key, _)| self.keys.key(*key)))?;
+        self.grouping.output(keys, Some(window), self.states.evaluate(&slots)?, slots.len())
+    }
+}
+
 impl Operator for SessionOperator {
     fn push(&mut self, batch: &RecordBatch, watermark: i64) -> Result<Vec<i64>> {
         let times = times_of(&self.time, batch)?;
+        let gaps = self.gap.of(batch)?;
         let evaluated = self.grouping.evaluate(batch)?;
         let numbers = record_numbers(batch, self.row_at);
         let (mut late, mut rows, mut slots, mut moved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for row in 0..batch.num_rows() {
-            if times.is_null(row) {
+            if times.is_null(row) || gaps[row] <= 0 {
                 continue;
             }
             let start = times.value(row);
-            let end = start + self.gap;
+            let end = start + gaps[row];
             if watermark != NO_WATERMARK && end <= watermark {
-                late.extend(numbers.map(|n| n.value(row)));
+                late.push(record_number_of(numbers, row));
                 continue;
             }
             let key = self.keys.intern(evaluated.keys.key(row).as_ref());
@@ -151,9 +201,9 @@ impl Operator for SessionOperator {
         Ok(late)
     }
 
-    fn advance(&mut self, before: i64, after: i64) -> Result<Option<RecordBatch>> {
+    fn advance(&mut self, before: i64, after: i64, give: &mut Give<'_>) -> Result<()> {
         if after == NO_WATERMARK || after <= before {
-            return Ok(None);
+            return Ok(());
         }
         let mut closed: Vec<(u32, Session)> = Vec::new();
         while let Some(Reverse((end, key, slot))) = self.ends.peek().copied() {
@@ -170,15 +220,9 @@ impl Operator for SessionOperator {
             closed.push((key, open.remove(at)));
         }
         if closed.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
-        // The order of rows must not depend on how keys were numbered: by end, start, key.
-        closed.sort_by(|(a, x), (b, y)| (x.end, x.start, self.keys.key(*a)).cmp(&(y.end, y.start, self.keys.key(*b))));
-        let slots: Vec<u32> = closed.iter().map(|(_, session)| session.slot).collect();
-        let (starts, ends) = closed.iter().map(|(_, session)| (session.start, session.end)).unzip();
-        let window = windows_column(starts, ends);
-        let keys = self.grouping.codec.decode(closed.iter().map(|(key, _)| self.keys.key(*key)))?;
-        let rows = self.grouping.output(keys, Some(window), self.states.evaluate(&slots)?, slots.len())?;
+        let rows = self.rows_of(closed.clone())?;
         for (key, session) in closed {
             self.states.clear(session.slot);
             self.slots.free.push(session.slot);
@@ -186,7 +230,13 @@ impl Operator for SessionOperator {
                 self.keys.remove(key);
             }
         }
-        Ok(Some(rows))
+        give(rows)
+    }
+
+    fn whole(&self) -> Result<Option<RecordBatch>> {
+        let keys = self.keys.numbers().into_iter();
+        let all = keys.flat_map(|key| self.sessions[key as usize].iter().map(move |session| (key, *session)));
+        self.rows_of(all.collect()).map(Some)
     }
 
     fn groups(&self) -> usize {

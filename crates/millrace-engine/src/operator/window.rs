@@ -13,19 +13,20 @@
 //! Panes: Li et al., "No pane, no gain" (SIGMOD Record 34, 2005). A row is late when the last window that holds its pane
 //! has closed; a row of an older pane that an open window still holds counts there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StructArray, TimestampMicrosecondArray, UInt32Array};
+use arrow_array::{Array, ArrayRef, Int64Array, RecordBatch, StructArray, TimestampMicrosecondArray};
 use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use datafusion::common::Result;
 use datafusion::physical_plan::PhysicalExpr;
 
-use super::calls::{GroupTable, Grouping, evaluate};
-use super::keys::{KeyTable, batch_of};
-use super::{NO_WATERMARK, Operator};
+use super::calls::{Grouping, States, evaluate, foreign};
+use super::keys::batch_of;
+use super::pane::{Pane, SharedKeys};
+use super::{Give, NO_RECORD, NO_WATERMARK, Operator};
 use crate::sql::OutputMode;
 
 /// Windows of `size`, one every `slide`, aligned to `offset` after the epoch. Microseconds.
@@ -76,14 +77,34 @@ pub(crate) struct WindowOperator {
     row_at: Option<usize>,
     grouping: Grouping,
     mode: OutputMode,
+    keys: SharedKeys,
     panes: BTreeMap<i64, Pane>,
 }
 
-struct Pane {
-    groups: GroupTable,
-    /// Groups changed in this epoch, each once.
-    dirty: Vec<u32>,
-    is_dirty: Vec<bool>,
+/// Rows given at a time: what a closing window of millions of keys takes in memory on its way out.
+const ROWS_AT_A_TIME: usize = 1 << 16;
+
+/// Batches on their way out, put together while they are small.
+struct Rows<'a> {
+    waiting: Vec<RecordBatch>,
+    give: &'a mut Give<'a>,
+}
+
+impl Rows<'_> {
+    fn take(&mut self, batch: RecordBatch) -> Result<()> {
+        self.waiting.push(batch);
+        let rows: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
+        if rows >= ROWS_AT_A_TIME { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let batches = std::mem::take(&mut self.waiting);
+        match batches.as_slice() {
+            [] => Ok(()),
+            [one] => (self.give)(one.clone()),
+            [first, ..] => (self.give)(arrow_select::concat::concat_batches(&first.schema(), &batches)?),
+        }
+    }
 }
 
 impl WindowOperator {
@@ -94,67 +115,72 @@ impl WindowOperator {
         grouping: Grouping,
         mode: OutputMode,
     ) -> Self {
-        WindowOperator { windows, time, row_at, grouping, mode, panes: BTreeMap::new() }
+        WindowOperator { windows, time, row_at, grouping, mode, keys: SharedKeys::default(), panes: BTreeMap::new() }
     }
 
-    /// The groups of one window: keys of `chosen` panes, merged over all panes of the window.
-    fn emit(&self, start: i64, only_dirty: bool) -> Result<Option<(GroupTable, Vec<u32>)>> {
+    /// Gives the rows of one window: the groups of `chosen` keys, merged over all panes of the window.
+    fn give_window(&self, start: i64, only_dirty: bool, rows: &mut Rows<'_>) -> Result<()> {
         let panes: Vec<&Pane> = self.panes.range(start..start + self.windows.size).map(|(_, pane)| pane).collect();
-        let mut merged = GroupTable::new(&self.grouping);
-        // Key and its group in the merged table, for the keys to be given.
-        let mut chosen = KeyTable::default();
-        for pane in &panes {
-            let numbers = if only_dirty { pane.dirty.clone() } else { pane.groups.keys.numbers() };
-            for number in numbers {
-                chosen.intern(pane.groups.keys.key(number));
+        if let [pane] = panes.as_slice() {
+            // The window is one pane: nothing to merge.
+            for groups in pane.groups(only_dirty).chunks(ROWS_AT_A_TIME) {
+                let keys: Vec<u32> = groups.iter().map(|group| pane.keys[*group as usize]).collect();
+                rows.take(self.window_rows(start, &keys, &pane.states, groups)?)?;
             }
+            return Ok(());
         }
-        if chosen.len() == 0 {
-            return Ok(None);
+        let chosen = self.chosen(&panes, only_dirty);
+        let (mut from, mut into) = (Vec::new(), Vec::new());
+        for keys in chosen.chunks(ROWS_AT_A_TIME) {
+            let mut merged = States::new(&self.grouping);
+            merged.resize(keys.len());
+            for pane in &panes {
+                from.clear();
+                into.clear();
+                for (at, key) in (0..).zip(keys) {
+                    if let Some(group) = pane.find(*key) {
+                        from.push(group);
+                        into.push(at);
+                    }
+                }
+                merged.merge(&pane.states, &from, &into)?;
+            }
+            let groups: Vec<u32> = (0..keys.len() as u32).collect();
+            rows.take(self.window_rows(start, keys, &merged, &groups)?)?;
         }
-        let groups = chosen.numbers();
-        for number in &groups {
-            merged.keys.intern(chosen.key(*number));
-        }
+        Ok(())
+    }
+
+    /// The keys of some panes, each once.
+    fn chosen(&self, panes: &[&Pane], only_dirty: bool) -> Vec<u32> {
+        let mut seen = vec![0_u64; self.keys.table.capacity().div_ceil(64)];
+        let mut chosen = Vec::new();
         for pane in panes {
-            let (mut from, mut into) = (Vec::new(), Vec::new());
-            for number in &groups {
-                if let Some(group) = pane.groups.keys.get(chosen.key(*number)) {
-                    from.push(group);
-                    into.push(*number);
+            for group in pane.groups(only_dirty) {
+                let key = pane.keys[group as usize];
+                let (word, bit) = (&mut seen[key as usize / 64], 1 << (key % 64));
+                if *word & bit == 0 {
+                    *word |= bit;
+                    chosen.push(key);
                 }
             }
-            merged.merge(&pane.groups, &from, &into)?;
         }
-        Ok(Some((merged, groups)))
+        chosen
     }
 
-    /// Rows of these windows, as one batch.
-    fn rows_of(&self, starts: impl Iterator<Item = i64>, only_dirty: bool) -> Result<Option<RecordBatch>> {
-        let mut batches = Vec::new();
+    /// Gives the rows of these windows.
+    fn give_windows(&self, starts: impl IntoIterator<Item = i64>, only_dirty: bool, give: &mut Give<'_>) -> Result<()> {
+        let mut rows = Rows { waiting: Vec::new(), give };
         for start in starts {
-            if self.windows.size == self.windows.slide {
-                // A tumbling window is its one pane: nothing to merge.
-                if let Some(pane) = self.panes.get(&start) {
-                    let groups = if only_dirty { pane.dirty.clone() } else { pane.groups.keys.numbers() };
-                    batches.extend(self.window_rows(start, &pane.groups, &groups)?);
-                }
-            } else if let Some((merged, groups)) = self.emit(start, only_dirty)? {
-                batches.extend(self.window_rows(start, &merged, &groups)?);
-            }
+            self.give_window(start, only_dirty, &mut rows)?;
         }
-        let Some(first) = batches.first() else { return Ok(None) };
-        Ok(Some(arrow_select::concat::concat_batches(&first.schema(), &batches)?))
+        rows.flush()
     }
 
-    fn window_rows(&self, start: i64, table: &GroupTable, groups: &[u32]) -> Result<Option<RecordBatch>> {
-        if groups.is_empty() {
-            return Ok(None);
-        }
+    fn window_rows(&self, start: i64, keys: &[u32], states: &States, groups: &[u32]) -> Result<RecordBatch> {
         let window = window_column(start, start + self.windows.size, groups.len());
-        let keys = table.key_columns(&self.grouping, groups)?;
-        let aggregates = table.states.evaluate(groups)?;
-        self.grouping.output(keys, Some(window), aggregates, groups.len()).map(Some)
+        let keys = self.grouping.codec.decode(keys.iter().map(|key| self.keys.table.key(*key)))?;
+        self.grouping.output(keys, Some(window), states.evaluate(groups)?, groups.len())
     }
 }
 
@@ -181,9 +207,21 @@ pub(crate) fn record_numbers(batch: &RecordBatch, row_at: Option<usize>) -> Opti
     row_at.map(|at| batch.column(at).as_primitive::<Int64Type>())
 }
 
-/// Evaluates the event time of a batch, as microseconds.
+/// The number of a late row's record; [`NO_RECORD`] when the batch carries none.
+pub(crate) fn record_number_of(numbers: Option<&Int64Array>, row: usize) -> i64 {
+    numbers.map_or(NO_RECORD, |numbers| numbers.value(row))
+}
+
+/// Evaluates the event time of a batch, as microseconds; that of a window is the last one in it.
 pub(crate) fn times_of(time: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<TimestampMicrosecondArray> {
     let column = evaluate(time, batch)?;
+    if let Some(windows) = column.as_struct_opt() {
+        let ends = windows.column(1).as_primitive::<TimestampMicrosecondType>();
+        let times: TimestampMicrosecondArray = ends.unary(|end| end - 1);
+        let valid = arrow_buffer::NullBuffer::union(windows.nulls(), times.nulls());
+        let (_, values, _) = times.into_parts();
+        return Ok(TimestampMicrosecondArray::try_new(values, valid)?);
+    }
     Ok(match column.as_primitive_opt::<TimestampMicrosecondType>() {
         Some(times) => times.clone(),
         None => {
@@ -217,99 +255,116 @@ impl Operator for WindowOperator {
         }
         for (start, rows) in by_pane {
             if watermark != NO_WATERMARK && self.windows.is_over(start, watermark) {
-                late.extend(rows.iter().filter_map(|row| numbers.map(|n| n.value(*row as usize))));
+                late.extend(rows.iter().map(|row| record_number_of(numbers, *row as usize)));
                 continue;
             }
-            let pane = self.panes.entry(start).or_insert_with(|| Pane {
-                groups: GroupTable::new(&self.grouping),
-                dirty: Vec::new(),
-                is_dirty: Vec::new(),
-            });
-            let groups = pane.groups.add(&evaluated, &rows)?;
+            let pane = self.panes.entry(start).or_insert_with(|| Pane::new(&self.grouping));
+            let groups = pane.add(&mut self.keys, &evaluated, &rows)?;
             if self.mode == OutputMode::Update {
-                pane.is_dirty.resize(pane.groups.keys.capacity(), false);
-                for group in groups {
-                    if !std::mem::replace(&mut pane.is_dirty[group as usize], true) {
-                        pane.dirty.push(group);
-                    }
-                }
+                pane.touch(&groups);
             }
         }
         Ok(late)
     }
 
-    fn advance(&mut self, before: i64, after: i64) -> Result<Option<RecordBatch>> {
+    fn advance(&mut self, before: i64, after: i64, give: &mut Give<'_>) -> Result<()> {
         let ends_after = |start: &i64, watermark: i64| start + self.windows.size > watermark;
-        let rows = match self.mode {
+        match self.mode {
             OutputMode::Update => {
-                let changed = self.panes.iter().filter(|(_, pane)| !pane.dirty.is_empty());
-                let starts: std::collections::BTreeSet<i64> = changed
+                let changed = self.panes.iter().filter(|(_, pane)| pane.is_dirty());
+                let starts: BTreeSet<i64> = changed
                     .flat_map(|(pane, _)| self.windows.starts(*pane))
                     .filter(|start| before == NO_WATERMARK || ends_after(start, before))
                     .collect();
-                self.rows_of(starts.into_iter(), true)?
+                self.give_windows(starts, true, give)?;
             }
             OutputMode::Append if after > before => {
                 let all = self.panes.keys().flat_map(|pane| self.windows.starts(*pane));
-                let closing: std::collections::BTreeSet<i64> = all
+                let closing: BTreeSet<i64> = all
                     .filter(|start| !ends_after(start, after) && (before == NO_WATERMARK || ends_after(start, before)))
                     .collect();
-                self.rows_of(closing.into_iter(), false)?
+                self.give_windows(closing, false, give)?;
             }
-            OutputMode::Append => None,
-        };
-        for pane in self.panes.values_mut() {
-            for group in pane.dirty.drain(..) {
-                pane.is_dirty[group as usize] = false;
-            }
+            OutputMode::Append | OutputMode::Complete => {}
         }
+        self.panes.values_mut().for_each(Pane::settle);
         if after != NO_WATERMARK {
-            let windows = self.windows;
-            self.panes.retain(|start, _| !windows.is_over(*start, after));
+            let (windows, keys) = (self.windows, &mut self.keys);
+            self.panes.retain(|start, pane| {
+                let over = windows.is_over(*start, after);
+                if over {
+                    keys.leave(pane);
+                }
+                !over
+            });
         }
-        Ok(rows)
+        Ok(())
+    }
+
+    fn whole(&self) -> Result<Option<RecordBatch>> {
+        let starts: BTreeSet<i64> = self.panes.keys().flat_map(|pane| self.windows.starts(*pane)).collect();
+        let mut batches = Vec::new();
+        self.give_windows(starts, false, &mut |batch| {
+            batches.push(batch);
+            Ok(())
+        })?;
+        let Some(first) = batches.first() else { return Ok(None) };
+        Ok(Some(arrow_select::concat::concat_batches(&first.schema(), &batches)?))
     }
 
     fn groups(&self) -> usize {
-        self.panes.values().map(|pane| pane.groups.keys.len()).sum()
+        self.panes.values().map(Pane::len).sum()
     }
 
     fn bytes(&self) -> usize {
-        self.panes.values().map(|pane| pane.groups.bytes()).sum()
+        self.keys.bytes() + self.panes.values().map(Pane::bytes).sum::<usize>()
     }
 
     fn save(&self) -> Result<RecordBatch> {
-        let pane_field: FieldRef = Arc::new(Field::new("pane", DataType::Int64, false));
-        let mut batches = Vec::new();
-        // An empty table gives the schema when there is no pane.
-        let empty = GroupTable::new(&self.grouping);
-        for (start, table) in self.panes.iter().map(|(start, pane)| (*start, &pane.groups)).chain([(0, &empty)]) {
-            let groups = table.keys.numbers();
-            let (mut fields, mut columns) = table.save(&self.grouping, &groups)?;
-            fields.insert(0, pane_field.clone());
-            columns.insert(0, Arc::new(Int64Array::from(vec![start; groups.len()])));
-            batches.push(batch_of(&fields, columns, groups.len())?);
+        let rows = self.groups();
+        let mut starts = Vec::with_capacity(rows);
+        let mut keys = Vec::with_capacity(rows);
+        let mut states: Vec<Vec<ArrayRef>> = Vec::with_capacity(self.panes.len() + 1);
+        for (start, pane) in &self.panes {
+            starts.resize(starts.len() + pane.len(), *start);
+            keys.extend_from_slice(&pane.keys);
+            states.push(pane.states.save(&pane.groups(false))?);
         }
-        Ok(arrow_select::concat::concat_batches(&batches[0].schema(), &batches)?)
+        // No pane gives no rows, but the columns.
+        let none = States::new(&self.grouping);
+        states.push(none.save(&[])?);
+        let mut fields: Vec<FieldRef> = vec![Arc::new(Field::new("pane", DataType::Int64, false))];
+        fields.extend(self.grouping.saved_key_fields());
+        fields.extend(none.saved_fields(&self.grouping));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(starts))];
+        columns.extend(self.grouping.codec.decode(keys.iter().map(|key| self.keys.table.key(*key)))?);
+        for at in 0..states[0].len() {
+            let parts: Vec<&dyn Array> = states.iter().map(|columns| columns[at].as_ref()).collect();
+            columns.push(arrow_select::concat::concat(&parts)?);
+        }
+        batch_of(&fields, columns, rows)
     }
 
     fn load(&mut self, saved: &RecordBatch) -> Result<()> {
         self.panes.clear();
-        let starts = saved.column(0).as_primitive::<Int64Type>();
+        self.keys = SharedKeys::default();
+        let key_count = self.grouping.key_types.len();
+        if saved.num_columns() < 1 + key_count {
+            return foreign();
+        }
+        let Some(starts) = saved.column(0).as_primitive_opt::<Int64Type>() else { return foreign() };
         let mut from = 0;
         while from < saved.num_rows() {
             let start = starts.value(from);
-            let to = (from..saved.num_rows()).find(|row| starts.value(*row) != start).unwrap_or(saved.num_rows());
-            let rows = UInt32Array::from_iter_values(from as u32..to as u32);
-            let columns: Vec<ArrayRef> = saved.columns()[1..]
-                .iter()
-                .map(|column| arrow_select::take::take(column, &rows, None))
-                .collect::<Result<_, _>>()?;
-            let mut groups = GroupTable::new(&self.grouping);
-            groups.load(&self.grouping, &columns, to - from)?;
-            let is_dirty = vec![false; groups.keys.capacity()];
-            self.panes.insert(start, Pane { groups, dirty: Vec::new(), is_dirty });
-            from = to;
+            let same = starts.values()[from..].iter().take_while(|other| **other == start).count();
+            let columns: Vec<ArrayRef> = saved.columns()[1..].iter().map(|column| column.slice(from, same)).collect();
+            let mut pane = Pane::new(&self.grouping);
+            let keys = self.grouping.codec.encode(&columns[..key_count])?;
+            let keys: Vec<_> = (0..same).map(|row| keys.key(row)).collect();
+            let groups = pane.restore(&mut self.keys, keys.iter().map(AsRef::as_ref));
+            pane.states.load(&self.grouping, &groups, &columns[key_count..])?;
+            self.panes.insert(start, pane);
+            from += same;
         }
         Ok(())
     }

@@ -146,7 +146,8 @@ fn open_file<'a>(file: &'a PipelineFile, static_tables: &dyn StaticTables) -> Re
             .map_err(|error| SqlError::at(table.place, format!("static table `{}`: {error}", table.name)))?;
         let slot = Slot::default();
         slot.put(batches);
-        let provider = SlotTable { name: table.name.clone(), streaming: false, schema, slot: slot.clone() };
+        let name = table.name.clone();
+        let provider = SlotTable { name, streaming: false, event_time: None, schema, slot: slot.clone() };
         register(&context, &table.name, Arc::new(provider), table.place)?;
         statics.insert(table.name.clone(), StaticSlot { table: table.clone(), slot });
     }
@@ -190,9 +191,16 @@ impl Open<'_> {
         let mut scope = Scope { references: Vec::new(), waits: None, depth: 0, prefix: format!("{}.", table.name) };
         let logical = self.logical(&table.query, table.place, catalog, names, &mut scope)?;
         let Some(logical) = logical else { return Ok(Planned::Waits(scope.waits.unwrap_or_default())) };
-        let watermarked = scope.references.iter().all(|reference| reference.watermark.is_some());
-        let inputs = TableInputs { logical: &logical, table: &table, watermarked, context: &self.context };
-        let (parts, schema, needed) = plan_table(inputs).map_err(|error| SqlError::planning(&error, table.place))?;
+        let inputs = TableInputs { logical: &logical, table: &table, context: &self.context };
+        let (parts, schema, needed) = plan_table(inputs).map_err(|error| {
+            let said = SqlError::planning(&error, table.place);
+            match sql::place_of(&table.query.query, &said.message) {
+                Some(place) if (said.line, said.column) == (table.place.line, table.place.column) => {
+                    SqlError { line: place.line, column: place.column, ..said }
+                }
+                _ => said,
+            }
+        })?;
         let contract = contract_of(&table, &schema)?;
         for reference in &scope.references {
             let source = self.slots.get_mut(&reference.source).expect("referencing a source opens its slot");
@@ -216,8 +224,9 @@ impl Open<'_> {
             window_end: parts.window_end,
             state: parts.state,
             explanation,
-            input: parts.input,
-            stateful: parts.stateful,
+            keeps: parts.keeps,
+            stages: parts.stages,
+            output: parts.output,
         })))
     }
 
@@ -253,6 +262,7 @@ impl Open<'_> {
         scope: &mut Scope,
     ) -> Result<bool, SqlError> {
         for (unique, instance) in instances {
+            self.refuse_lost_watermark(instance)?;
             if let Some(view) = self.pipeline.views.iter().find(|view| view.name == instance.table).cloned() {
                 if scope.depth > VIEW_DEPTH_MAX {
                     return Err(SqlError::at(instance.place, format!("view `{}` reads itself", view.name)));
@@ -303,11 +313,28 @@ impl Open<'_> {
             let slot = Slot::default();
             source.slots.push(slot.clone());
             let schema = Arc::new(source.contract.arrow_schema());
-            let provider = SlotTable { name: instance.table.clone(), streaming: true, schema, slot };
+            let event_time = watermark.as_ref().map(|(column, _)| column.clone());
+            let provider = SlotTable { name: instance.table.clone(), streaming: true, event_time, schema, slot };
             register(&self.context, unique, Arc::new(provider), instance.place)?;
             scope.references.push(StreamRef { source: instance.table.clone(), watermark });
         }
         Ok(true)
+    }
+
+    /// A view has the watermarks of the streams it reads, and a static table has none: a clause on the reference would be
+    /// lost.
+    fn refuse_lost_watermark(&self, instance: &sql::StreamInstance) -> Result<(), SqlError> {
+        let Some(watermark) = &instance.watermark else { return Ok(()) };
+        let name = &instance.table;
+        let (what, hint) = if self.pipeline.views.iter().any(|view| view.name == *name) {
+            let hint = format!("write WATERMARK {} … inside the view, after the stream it reads", watermark.column);
+            ("view", hint)
+        } else if self.statics.contains_key(name) {
+            ("static table", "leave the clause out: a static table has no event time".to_owned())
+        } else {
+            return Ok(());
+        };
+        Err(SqlError::at(instance.place, format!("{what} `{name}` takes no WATERMARK")).hint(hint))
     }
 
     /// The source of this name, opened if it is known.
@@ -360,6 +387,13 @@ struct Scope {
 /// The contract of a table's result; its key columns must exist.
 fn contract_of(table: &StreamingTable, schema: &arrow_schema::Schema) -> Result<Contract, SqlError> {
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    for (at, name) in names.iter().enumerate() {
+        let starts = name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+        if !starts || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            let message = format!("column {} of `{}` has no name of its own", at + 1, table.name);
+            return Err(SqlError::at(table.place, message).hint("name it in the SELECT: … AS total"));
+        }
+    }
     for key in &table.key {
         if !names.contains(&key.as_str()) {
             let hint = did_you_mean(key, names.iter().copied());
@@ -369,10 +403,11 @@ fn contract_of(table: &StreamingTable, schema: &arrow_schema::Schema) -> Result<
             ));
         }
     }
-    if table.output_mode == sql::OutputMode::Update && table.key.is_empty() {
-        return Err(SqlError::at(table.place, format!("`{}` is in update mode but has no key", table.name)).hint(
-            "name the columns that identify a row: TBLPROPERTIES ('output_mode' = 'update', 'key' = 'window_start, …')",
-        ));
+    if table.output_mode != sql::OutputMode::Append && table.key.is_empty() {
+        let mode = table.output_mode.name();
+        return Err(SqlError::at(table.place, format!("`{}` is in {mode} mode but has no key", table.name)).hint(format!(
+            "name the columns that identify a row: TBLPROPERTIES ('output_mode' = '{mode}', 'key' = 'window_start, …')",
+        )));
     }
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {

@@ -2,18 +2,24 @@
 //!
 //! ```text
 //!  Statement ─▶ sqlparser AST ─▶ DataFusion: LogicalPlan ─▶ analyzer (types) ─▶ stream.rs: record numbers, Stateful nodes
-//!            ─▶ optimizer (columns pruned, filters pushed) ─▶ physical plan, cut at the Stateful node:
+//!            ─▶ optimizer (columns pruned, filters pushed) ─▶ physical plan, cut at every Stateful node:
 //!
-//!     source slots ─▶ input plan ─▶ Operator ─▶ output slot ─▶ output plan ─▶ rows
+//!     source slots ─▶ input plan ─▶ Operator ─▶ slot ─▶ input plan ─▶ Operator ─▶ slot ─▶ output plan ─▶ rows
+//!                     └──────────── stage 0 ───────┘    └──────────── stage 1 ───────┘
 //! ```
 //!
-//! Reading order: [`catalog`] → [`stream`] → [`stateful`] → [`physical`].
+//! Reading order: [`catalog`] → [`event_time`] → [`stream`] → [`join`] → [`stateful`] → [`physical`].
 
 pub(crate) mod catalog;
+pub(crate) mod event_time;
+mod explain;
+mod grouping_sets;
+mod join;
 mod physical;
 pub(crate) mod slot;
 pub(crate) mod stateful;
 mod stream;
+mod stream_join;
 mod table;
 mod window_end;
 
@@ -27,6 +33,7 @@ use millrace_model::Contract;
 pub use catalog::{Catalog, PipelineFile, StaticTables, plan_pipelines};
 
 use crate::operator::Operator;
+use crate::operator::join::JoinOperator;
 use crate::sql::OutputMode;
 use slot::Slot;
 
@@ -76,8 +83,12 @@ pub struct TablePlan {
     pub state: TableState,
     /// The plan as a person thinks of it, a line each.
     pub explanation: Vec<String>,
-    pub(crate) input: Arc<dyn ExecutionPlan>,
-    pub(crate) stateful: Option<StatefulPlan>,
+    /// What its state holds, in words: state saved by another statement is told by it.
+    pub(crate) keeps: Vec<String>,
+    /// Its stateful operators, each after those it reads.
+    pub(crate) stages: Vec<Stage>,
+    /// What comes after them, or the whole statement when it has none.
+    pub(crate) output: Arc<dyn ExecutionPlan>,
 }
 
 /// What a table keeps between epochs.
@@ -100,11 +111,34 @@ pub struct StreamRef {
     pub watermark: Option<(String, i64)>,
 }
 
-/// The stateful part of a table, and what comes after it.
-pub(crate) struct StatefulPlan {
-    pub(crate) operator: Box<dyn Operator>,
+/// One stateful operator of a table: the plans of the rows it takes, and the slot its own rows go to.
+pub(crate) struct Stage {
+    pub(crate) id: usize,
+    /// What it is, for people.
+    pub(crate) title: String,
+    pub(crate) meter: crate::job::Meter,
+    /// One, or the left and the right of a join.
+    pub(crate) inputs: Vec<StageInput>,
+    pub(crate) operator: StageOperator,
     pub(crate) slot: Slot,
-    pub(crate) output: Arc<dyn ExecutionPlan>,
+}
+
+/// Rows an operator takes.
+pub(crate) struct StageInput {
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    /// They carry the numbers of source records.
+    pub(crate) numbered: bool,
+}
+
+/// The operator of a stage.
+pub(crate) enum StageOperator {
+    /// An aggregate.
+    Aggregate {
+        operator: Box<dyn Operator>,
+        /// How far its event time may be behind the table's watermark; none when no watermark moves it.
+        lag: Option<i64>,
+    },
+    Join(Box<JoinOperator>),
 }
 
 /// A static table a job joins with.

@@ -16,19 +16,24 @@ use datafusion::physical_expr::create_physical_expr;
 use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use super::explain::{explain_output, explain_stateful, kept_in_words, title, title_of_join};
 use super::slot::{Slot, SlotExec};
 use super::stateful::{Kind, Stateful};
 use super::stream::{record_number, to_stream};
+use super::stream_join::{StreamJoin, without_record};
 use super::table::SlotTable;
 use super::window_end::window_end_column;
-use super::{RECORD_NUMBER, StatefulPlan, TableState};
+use super::{RECORD_NUMBER, Stage, StageInput, StageOperator, TableState};
 use crate::SqlError;
 use crate::aggregate::group_state;
 use crate::operator::Operator;
 use crate::operator::calls::{Call, Grouping};
+use crate::operator::complete::CompleteOperator;
 use crate::operator::group::GroupOperator;
+use crate::operator::join::{JoinInput, JoinOperator, JoinPlan};
 use crate::operator::keys::KeyCodec;
-use crate::operator::session::SessionOperator;
+use crate::operator::session::{Gap, SessionOperator};
+use crate::operator::timed::TimedOperator;
 use crate::operator::window::{WindowOperator, Windows};
 use crate::sql::{OutputMode, StreamingTable};
 
@@ -36,17 +41,17 @@ use crate::sql::{OutputMode, StreamingTable};
 pub(crate) struct TableInputs<'a> {
     pub(crate) logical: &'a LogicalPlan,
     pub(crate) table: &'a StreamingTable,
-    pub(crate) watermarked: bool,
     pub(crate) context: &'a SessionContext,
 }
 
 /// The executable parts of a table.
 pub(crate) struct TableParts {
-    pub(crate) input: Arc<dyn ExecutionPlan>,
-    pub(crate) stateful: Option<StatefulPlan>,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) output: Arc<dyn ExecutionPlan>,
     pub(crate) window_end: Option<String>,
     pub(crate) state: TableState,
     pub(crate) explanation: Vec<String>,
+    pub(crate) keeps: Vec<String>,
 }
 
 /// Columns needed of each source.
@@ -56,35 +61,30 @@ pub(crate) fn plan_table(inputs: TableInputs<'_>) -> Result<(TableParts, SchemaR
     let state = inputs.context.state();
     let mode = inputs.table.output_mode;
     let analyzed = state.analyzer().execute_and_check(inputs.logical.clone(), state.config_options(), |_, _| {})?;
-    let streaming = to_stream(&analyzed, mode, inputs.watermarked)?;
+    let streaming = to_stream(&analyzed, mode)?;
     let window_end = window_end_column(&streaming);
-    let kept = kept_state(&streaming);
+    let keeps = kept_in_words(&streaming);
+    // In complete mode nothing closes.
+    let kept = match kept_state(&streaming) {
+        TableState::Windows if mode == OutputMode::Complete => TableState::Groups,
+        kept => kept,
+    };
     let optimized = state.optimizer().optimize(streaming, &state, |_, _| {})?;
     let needed = needed_columns(&optimized)?;
     let cutter = Arc::new(Cutter {
         mode,
         state: state.clone(),
         context: PhysicalPlanningContext::default(),
-        cut: Mutex::default(),
+        stages: Mutex::default(),
     });
     let planner = DefaultPhysicalPlanner::with_extension_planners(vec![cutter.clone()]);
-    let plan = crate::session::block_on(planner.create_physical_plan(&optimized, &state))?;
-    let cut = cutter.cut.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    let mut explanation = explain_stateful(&optimized);
-    explanation.push(format!("output: {} mode{}", mode.name(), explain_key(inputs.table)));
-    let schema = without_record_number(&plan.schema());
-    let parts = match cut {
-        None => TableParts { input: plan, stateful: None, window_end, state: kept, explanation },
-        Some(Cut { input, operator, slot }) => {
-            let stateful = Some(StatefulPlan { operator, slot, output: plan });
-            TableParts { input, stateful, window_end, state: kept, explanation }
-        }
-    };
-    Ok((parts, schema, needed))
-}
-
-fn explain_key(table: &StreamingTable) -> String {
-    if table.key.is_empty() { String::new() } else { format!(", one row a ({})", table.key.join(", ")) }
+    let output = crate::session::block_on(planner.create_physical_plan(&optimized, &state))?;
+    let mut stages = std::mem::take(&mut *cutter.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    stages.sort_by_key(|stage| stage.id);
+    let mut explanation = explain_stateful(&optimized, mode);
+    explanation.push(explain_output(inputs.table));
+    let schema = without_record_number(&output.schema());
+    Ok((TableParts { stages, output, window_end, state: kept, explanation, keeps }, schema, needed))
 }
 
 /// The result's columns: all but the record number of a statement without state.
@@ -121,44 +121,18 @@ fn kept_state(plan: &LogicalPlan) -> TableState {
         if let LogicalPlan::Extension(extension) = node
             && let Some(node) = extension.node.as_any().downcast_ref::<Stateful>()
         {
-            found = if node.kind == Kind::Group { TableState::Groups } else { TableState::Windows };
+            let endless = node.kind == Kind::Group || found == TableState::Groups;
+            found = if endless { TableState::Groups } else { TableState::Windows };
+        }
+        if let LogicalPlan::Extension(extension) = node
+            && extension.node.as_any().is::<StreamJoin>()
+            && found == TableState::Nothing
+        {
+            found = TableState::Windows;
         }
         Ok(TreeNodeRecursion::Continue)
     });
     found
-}
-
-fn explain_stateful(plan: &LogicalPlan) -> Vec<String> {
-    let mut lines = Vec::new();
-    let _ = plan.apply(|node| {
-        if let LogicalPlan::Extension(extension) = node
-            && let Some(node) = extension.node.as_any().downcast_ref::<Stateful>()
-        {
-            let names =
-                |exprs: &[Expr]| exprs.iter().map(|e| e.schema_name().to_string()).collect::<Vec<_>>().join(", ");
-            let seconds = |micros: i64| format!("{} s", micros as f64 / 1e6);
-            let window = match node.kind {
-                Kind::Window { size, slide, .. } if size == slide => format!("tumbling window of {}", seconds(size)),
-                Kind::Window { size, slide, .. } => {
-                    format!("window of {} sliding by {}", seconds(size), seconds(slide))
-                }
-                Kind::Session { gap } => format!("session window, gap {}", seconds(gap)),
-                Kind::Group => "running aggregate without a window (state grows with the keys)".into(),
-            };
-            lines.push(format!("state: {window}"));
-            lines.push(format!("  keys: {}", if node.keys.is_empty() { "none".into() } else { names(&node.keys) }));
-            lines.push(format!("  aggregates: {}", names(&node.calls)));
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    lines
-}
-
-/// Where the physical plan was cut.
-struct Cut {
-    input: Arc<dyn ExecutionPlan>,
-    operator: Box<dyn Operator>,
-    slot: Slot,
 }
 
 /// Plans a Stateful node as a leaf, and keeps what lies below it.
@@ -166,7 +140,7 @@ struct Cutter {
     mode: OutputMode,
     state: SessionState,
     context: PhysicalPlanningContext,
-    cut: Mutex<Option<Cut>>,
+    stages: Mutex<Vec<Stage>>,
 }
 
 #[async_trait]
@@ -180,13 +154,24 @@ impl ExtensionPlanner for Cutter {
         _session: &dyn Session,
         _context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(stateful) = node.as_any().downcast_ref::<Stateful>() else { return Ok(None) };
-        let input = physical_inputs.first().ok_or_else(|| internal_datafusion_err!("a stateful node has an input"))?;
-        let operator = self.operator(stateful)?;
+        let (id, title, operator) = if let Some(stateful) = node.as_any().downcast_ref::<Stateful>() {
+            let operator = self.operator(stateful)?;
+            (stateful.id, title(&stateful.kind), StageOperator::Aggregate { operator, lag: stateful.lag })
+        } else if let Some(join) = node.as_any().downcast_ref::<StreamJoin>() {
+            (join.id, title_of_join(join), StageOperator::Join(Box::new(self.join(join)?)))
+        } else {
+            return Ok(None);
+        };
         let slot = Slot::default();
-        let schema = Arc::new(stateful.schema.as_arrow().clone());
-        *self.cut.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Some(Cut { input: input.clone(), operator, slot: slot.clone() });
+        let schema = Arc::new(node.schema().as_arrow().clone());
+        let inputs = node.inputs().into_iter().zip(physical_inputs);
+        let inputs = inputs.map(|(logical, plan)| StageInput {
+            plan: plan.clone(),
+            numbered: record_number(logical.schema()).is_some(),
+        });
+        let meter = crate::job::Meter::default();
+        let stage = Stage { id, title, meter, inputs: inputs.collect(), operator, slot: slot.clone() };
+        self.stages.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(stage);
         Ok(Some(Arc::new(SlotExec::new(slot, "operator".into(), schema))))
     }
 }
@@ -205,13 +190,59 @@ impl Cutter {
         let grouping = Grouping { keys, key_types, codec, calls, output, window_at: node.window_at };
         let record = record_number(schema).and_then(|column| schema.maybe_index_of_column(&column));
         let time = node.time.first().map(physical).transpose()?;
-        Ok(match (&node.kind, time) {
+        let gap = node.time.get(1).map(physical).transpose()?;
+        let operator: Box<dyn Operator> = match (&node.kind, time) {
             (Kind::Window { size, slide, offset }, Some(time)) => {
                 let windows = Windows { size: *size, slide: *slide, offset: *offset };
                 Box::new(WindowOperator::new(windows, time, record, grouping, self.mode))
             }
-            (Kind::Session { gap }, Some(time)) => Box::new(SessionOperator::new(time, *gap, record, grouping)),
+            (Kind::Session { gap: constant }, Some(time)) => {
+                let gap = match (constant, gap) {
+                    (None, Some(by_row)) => Gap::ByRow(by_row),
+                    (constant, _) => Gap::Constant(constant.unwrap_or_default()),
+                };
+                Box::new(SessionOperator::new(time, gap, record, grouping))
+            }
+            (Kind::Timed, Some(time)) => Box::new(TimedOperator::new(time, record, grouping, self.mode)),
             _ => Box::new(GroupOperator::new(grouping)),
+        };
+        Ok(if self.mode == OutputMode::Complete { Box::new(CompleteOperator::new(operator)) } else { operator })
+    }
+
+    fn join(&self, node: &StreamJoin) -> Result<JoinOperator> {
+        let props = self.state.execution_props();
+        let schemas = [without_record(node.inputs[0].schema())?, without_record(node.inputs[1].schema())?];
+        let physical = |expr: &Expr, schema: &DFSchema| create_physical_expr(expr, schema, props, &self.context);
+        let input = |side: usize| -> Result<JoinInput> {
+            let schema = &schemas[side];
+            let of = |pair: &(Expr, Expr)| physical(if side == 0 { &pair.0 } else { &pair.1 }, schema);
+            let range = node.range.as_ref().map(|range| if side == 0 { &range.left } else { &range.right });
+            let logical = node.inputs[side].schema();
+            Ok(JoinInput {
+                schema: Arc::new(schema.as_arrow().clone()),
+                record_at: record_number(logical).and_then(|column| logical.maybe_index_of_column(&column)),
+                keys: node.on.iter().map(of).collect::<Result<_>>()?,
+                time: range.map(|time| physical(time, schema)).transpose()?,
+                lag: node.lags[side],
+                wait: node.wait(side),
+            })
+        };
+        let inputs = [input(0)?, input(1)?];
+        let types = inputs[0].keys.iter().map(|key| key.data_type(schemas[0].as_arrow()));
+        let key_types = types.collect::<Result<Vec<_>>>()?;
+        let both = schemas[0].join(&schemas[1])?;
+        let range = node.range.as_ref();
+        JoinOperator::new(JoinPlan {
+            kind: node.kind,
+            inputs,
+            key_types,
+            range: (
+                range.and_then(|range| range.least).unwrap_or(i64::MIN),
+                range.and_then(|range| range.most).unwrap_or(i64::MAX),
+            ),
+            condition: node.condition.as_ref().map(|condition| physical(condition, &both)).transpose()?,
+            pair: Arc::new(both.as_arrow().clone()),
+            output: Arc::new(node.schema.as_arrow().clone()),
         })
     }
 

@@ -10,8 +10,10 @@ use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 pub(crate) enum Kind {
     /// `window(time, size, slide, offset)`; microseconds.
     Window { size: i64, slide: i64, offset: i64 },
-    /// `session_window(time, gap)`; microseconds.
-    Session { gap: i64 },
+    /// `session_window(time, gap)`; microseconds. Without a constant gap the second time expression gives it.
+    Session { gap: Option<i64> },
+    /// No window, but an event time among the keys: a group is final when the watermark has passed it.
+    Timed,
     /// No window.
     Group,
 }
@@ -19,12 +21,16 @@ pub(crate) enum Kind {
 /// Stands in the logical plan where DataFusion's Aggregate stood, so that its optimizer leaves the stream alone.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Stateful {
+    /// Its number in the table: operators below it have smaller ones.
+    pub(crate) id: usize,
     pub(crate) input: LogicalPlan,
     pub(crate) kind: Kind,
     /// Place of the window among the groups.
     pub(crate) window_at: Option<usize>,
-    /// Event time: the first argument of the window function.
+    /// Event time: the first argument of the window function, then the gap of a session if it changes by row.
     pub(crate) time: Vec<Expr>,
+    /// How far behind the table's watermark that time may be, microseconds; without one the state is kept for ever.
+    pub(crate) lag: Option<i64>,
     /// Group columns without the window.
     pub(crate) keys: Vec<Expr>,
     pub(crate) calls: Vec<Expr>,
@@ -66,8 +72,10 @@ impl UserDefinedLogicalNodeCore for Stateful {
         let mut exprs = exprs.into_iter();
         let mut take = |old: &[Expr]| exprs.by_ref().take(old.len()).collect::<Vec<_>>();
         Ok(Stateful {
+            id: self.id,
             input,
             kind: self.kind.clone(),
+            lag: self.lag,
             window_at: self.window_at,
             time: take(&self.time),
             keys: take(&self.keys),

@@ -18,6 +18,8 @@ pub(crate) struct SlotTable {
     pub(crate) name: String,
     /// A stream: topic and what its WATERMARK clause says are known under the table's unique name.
     pub(crate) streaming: bool,
+    /// The column its WATERMARK clause names.
+    pub(crate) event_time: Option<String>,
     pub(crate) schema: SchemaRef,
     pub(crate) slot: Slot,
 }
@@ -28,7 +30,13 @@ impl SlotTable {
         let mut fields = self.schema.fields().to_vec();
         fields.push(super::record_number_field());
         let schema = Arc::new(Schema::new(fields));
-        SlotTable { name: self.name.clone(), streaming: self.streaming, schema, slot: self.slot.clone() }
+        SlotTable {
+            name: self.name.clone(),
+            streaming: self.streaming,
+            event_time: self.event_time.clone(),
+            schema,
+            slot: self.slot.clone(),
+        }
     }
 }
 

@@ -26,7 +26,8 @@ fn holds(plan: &LogicalPlan, at: usize) -> Option<Holds> {
         LogicalPlan::SubqueryAlias(node) => holds(&node.input, at),
         LogicalPlan::Extension(extension) => {
             let node = extension.node.as_any().downcast_ref::<Stateful>()?;
-            (node.window_at == Some(at)).then_some(Holds::Window)
+            // Held back by a join below, windows before the watermark may still be open.
+            (node.window_at == Some(at) && node.lag == Some(0)).then_some(Holds::Window)
         }
         _ => None,
     }

@@ -12,17 +12,27 @@
 //! ```
 
 mod columns;
+mod dialect;
+mod generators;
+mod pipe;
+mod places;
 mod properties;
 mod rewrite;
+mod spellings;
 mod statement;
 mod tokens;
 mod watermark;
 
+#[cfg(test)]
+pub(crate) use generators::GENERATORS;
+pub(crate) use places::place_of;
 pub use properties::OutputMode;
 pub(crate) use rewrite::rewrite;
+#[cfg(test)]
+pub(crate) use spellings::SPELLINGS;
 pub use statement::{DeclaredSource, Origin, Pipeline, StaticTable, StreamingTable, View};
 pub use watermark::Read;
-pub(crate) use watermark::{Instances, StreamQuery, name_instances};
+pub(crate) use watermark::{Instances, StreamInstance, StreamQuery, name_instances};
 
 /// Parses a pipeline file.
 ///

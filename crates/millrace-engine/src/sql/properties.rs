@@ -15,6 +15,8 @@ pub enum OutputMode {
     Update,
     /// A row is given once, when it is final.
     Append,
+    /// The whole result is given again whenever a row of it changes.
+    Complete,
 }
 
 impl OutputMode {
@@ -23,6 +25,7 @@ impl OutputMode {
         match self {
             OutputMode::Update => "update",
             OutputMode::Append => "append",
+            OutputMode::Complete => "complete",
         }
     }
 }
@@ -72,8 +75,8 @@ fn output_mode(value: &str, place: Location) -> Result<OutputMode, SqlError> {
     match value {
         "update" => Ok(OutputMode::Update),
         "append" => Ok(OutputMode::Append),
-        "complete" => Err(SqlError::at(place, "output mode complete is not available on the embedded backend")
-            .hint("write 'update' with a 'key': the result table then holds the same rows")),
-        _ => Err(SqlError::at(place, format!("unknown output mode `{value}`")).hint("write 'update' or 'append'")),
+        "complete" => Ok(OutputMode::Complete),
+        _ => Err(SqlError::at(place, format!("unknown output mode `{value}`"))
+            .hint("write 'update', 'append' or 'complete'")),
     }
 }

@@ -3,25 +3,26 @@
 //! | Spark | becomes |
 //! |---|---|
 //! | `SELECT window.start … GROUP BY window(t, '5 minutes')` | `get_field(window(t, '5 minutes'), 'start') AS start` |
-//! | `FROM t LATERAL VIEW explode(xs) v AS x` | `FROM (SELECT *, unnest(xs) AS x FROM t) AS t` |
-//! | `SELECT explode(xs) AS x` | `SELECT unnest(xs) AS x` |
-//! | `struct(a, t.b)` | `named_struct('a', a, 'b', t.b)` |
+//! | `GROUP BY ALL` with a field of a window | the window itself is grouped by |
+//! | pipe syntax | [`super::pipe`] |
+//! | LATERAL VIEW and generators | [`super::generators`] |
+//! | single expressions | [`super::spellings`] |
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident,
-    LateralView, ObjectName, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
-    ValueWithSpan, VisitMut, VisitorMut, WildcardAdditionalOptions, visit_expressions_mut,
+    Expr, Function, GroupByExpr, Ident, Query, Select, SelectItem, SetExpr, Spanned, TableFactor, VisitMut, VisitorMut,
+    visit_expressions, visit_expressions_mut,
 };
-use sqlparser::tokenizer::{Location, Span};
 
+use super::spellings::{call, respell, text};
+use super::{generators, pipe};
 use crate::SqlError;
 
 /// Rewrites a query in place.
 ///
 /// # Errors
-/// A LATERAL VIEW or generator in a form that is not known.
+/// A form that is not known, with its place.
 pub(crate) fn rewrite(query: &mut Query) -> Result<(), SqlError> {
     let mut rewriter = Rewriter;
     match query.visit(&mut rewriter) {
@@ -32,58 +33,70 @@ pub(crate) fn rewrite(query: &mut Query) -> Result<(), SqlError> {
 
 struct Rewriter;
 
+fn flow(result: Result<(), SqlError>) -> ControlFlow<SqlError> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(error),
+    }
+}
+
 impl VisitorMut for Rewriter {
     type Break = SqlError;
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        window_references_in_order(query);
+        flow(pipe::rewrite(query))
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
-        window_references(select);
-        match lateral_views(select) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
+        if let Some(qualify) = &select.qualify {
+            let place = qualify.span().start;
+            return ControlFlow::Break(
+                SqlError::at(place, "QUALIFY is not known to Spark SQL, and OVER windows not to a stream")
+                    .hint("use min_by, max_by or slice(array_sort(collect_list(…)), 1, n) in a GROUP BY window(…)"),
+            );
         }
+        window_references(select);
+        name_fields(select);
+        flow(generators::rewrite(select))
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
-        if let Expr::Struct { values, fields } = expr
-            && fields.is_empty()
-        {
-            *expr = named_struct(values);
-        }
-        if let Expr::Function(function) = expr {
-            match function_name(function).as_str() {
-                "explode" => function.name = ObjectName::from(vec![Ident::new("unnest")]),
-                "explode_outer" | "posexplode" | "inline" | "stack" => {
-                    let place = function.name.0.first().and_then(|part| part.as_ident()).map(|i| i.span.start);
-                    let name = function_name(function);
-                    return ControlFlow::Break(
-                        SqlError::at(
-                            place.unwrap_or(Location { line: 0, column: 0 }),
-                            format!("{name}() is not available"),
-                        )
-                        .hint("use explode()"),
-                    );
-                }
-                _ => {}
-            }
-        }
+        respell(expr);
         ControlFlow::Continue(())
     }
 }
 
 /// The lower-case name of a function, empty when it is qualified.
-fn function_name(function: &Function) -> String {
+pub(super) fn function_name(function: &Function) -> String {
     match function.name.0.as_slice() {
         [part] => part.as_ident().map(|ident| ident.value.to_lowercase()).unwrap_or_default(),
         _ => String::new(),
     }
 }
 
+/// The calls of window functions a SELECT groups by, by name; those inside ROLLUP, CUBE and GROUPING SETS too.
+fn grouped_windows(select: &Select) -> Vec<(&'static str, Expr)> {
+    let GroupByExpr::Expressions(groups, _) = &select.group_by else { return Vec::new() };
+    let inner = groups.iter().flat_map(|group| match group {
+        Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => sets.iter().flatten().collect(),
+        one => vec![one],
+    });
+    let inner: Vec<&Expr> = inner.collect();
+    let named = |name| inner.iter().find(|group| is_window(group, name)).map(|group| (name, (*group).clone()));
+    WINDOWS.into_iter().filter_map(named).collect()
+}
+
+const WINDOWS: [&str; 2] = ["window", "session_window"];
+
+fn is_window(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::Function(function) if function_name(function) == name)
+}
+
 /// `window` and `window.start` mean the window of this GROUP BY.
 fn window_references(select: &mut Select) {
-    let GroupByExpr::Expressions(groups, _) = &select.group_by else { return };
-    for name in ["window", "session_window"] {
-        let call = groups.iter().find(|group| matches!(group, Expr::Function(f) if function_name(f) == name)).cloned();
-        let Some(call) = call else { continue };
+    group_by_all(select);
+    for (name, call) in grouped_windows(select) {
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) = item
                 && let Some(alias) = own_name(expr, name)
@@ -100,6 +113,77 @@ fn window_references(select: &mut Select) {
     }
 }
 
+/// A field of a column without AS is named after the field, `w.start`; that of an expression, `window(…).start`, is not: Spark
+/// names it by the whole expression, which is no name a column can have.
+fn name_fields(select: &mut Select) {
+    let relations = select.from.iter().flat_map(|table| {
+        let all = [&table.relation].into_iter().chain(table.joins.iter().map(|join| &join.relation));
+        // A subquery without a name cannot be what stands before the dot.
+        all.filter(|relation| !matches!(relation, TableFactor::Derived { alias: None, .. })).map(relation_name)
+    });
+    let views =
+        select.lateral_views.iter().map(|view| view.lateral_view_name.0.last().and_then(|part| part.as_ident()));
+    let names: Option<Vec<String>> =
+        relations.chain(views).map(|name| name.map(|ident| ident.value.to_lowercase())).collect();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let field = match &*expr {
+            // `table.column` keeps its name by itself.
+            Expr::CompoundIdentifier(parts) => {
+                let of_table = names.as_ref().is_none_or(|names| names.contains(&parts[0].value.to_lowercase()));
+                match parts.last() {
+                    Some(field) if !of_table || parts.len() > 2 => field.clone(),
+                    _ => continue,
+                }
+            }
+            _ => continue,
+        };
+        *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias: field };
+    }
+}
+
+/// What a relation is called; nothing when it has several names, or none.
+fn relation_name(relation: &TableFactor) -> Option<&Ident> {
+    match relation {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(&alias.name)
+        }
+        TableFactor::Table { name, .. } => name.0.last().and_then(|part| part.as_ident()),
+        _ => None,
+    }
+}
+
+/// GROUP BY ALL with a field of a window in the SELECT list groups by the window: its fields cannot be grouped by alone.
+fn group_by_all(select: &mut Select) {
+    if !matches!(select.group_by, GroupByExpr::All(_)) {
+        return;
+    }
+    let mut groups: Vec<Expr> = Vec::new();
+    let mut has_window = false;
+    for item in &select.projection {
+        let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return };
+        let (mut window, mut aggregate) = (None, false);
+        let _ = visit_expressions(expr, |part| {
+            if let Expr::Function(function) = part {
+                let name = function_name(function);
+                aggregate |= crate::aggregate::is_aggregate(&name);
+                if WINDOWS.contains(&name.as_str()) {
+                    window = Some(part.clone());
+                }
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        has_window |= window.is_some();
+        let group = window.unwrap_or_else(|| expr.clone());
+        if !aggregate && !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    if has_window {
+        select.group_by = GroupByExpr::Expressions(groups, Vec::new());
+    }
+}
+
 /// The column name Spark gives to `window`, `window.start` and `window(…)` without an alias.
 fn own_name(expr: &Expr, window: &str) -> Option<Ident> {
     match expr {
@@ -112,157 +196,26 @@ fn own_name(expr: &Expr, window: &str) -> Option<Ident> {
     }
 }
 
-fn resolve_window(expr: &mut Expr, name: &str, call: &Expr) {
+fn resolve_window(expr: &mut Expr, name: &str, window: &Expr) {
     match expr {
         Expr::Identifier(ident) if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case(name) => {
-            *expr = call.clone();
+            *expr = window.clone();
         }
         Expr::CompoundIdentifier(parts) if parts.len() == 2 && parts[0].value.eq_ignore_ascii_case(name) => {
             let field = text(&parts[1].value.to_lowercase());
-            *expr = self::call("get_field", vec![call.clone(), field]);
+            *expr = call("get_field", vec![window.clone(), field]);
         }
         _ => {}
     }
 }
 
-/// `struct(a, t.b, c AS d)` names its fields after its columns.
-fn named_struct(values: &[Expr]) -> Expr {
-    let mut named = Vec::new();
-    for (at, value) in values.iter().enumerate() {
-        let name = match value {
-            Expr::Identifier(ident) | Expr::Named { name: ident, .. } => ident.value.to_lowercase(),
-            Expr::CompoundIdentifier(parts) => parts.last().map(|part| part.value.to_lowercase()).unwrap_or_default(),
-            _ => format!("col{}", at + 1),
-        };
-        let value = match value {
-            Expr::Named { expr, .. } => (**expr).clone(),
-            other => other.clone(),
-        };
-        named.extend([text(&name), value]);
-    }
-    call("named_struct", named)
-}
-
-/// Each LATERAL VIEW wraps the relation in a query that has one column more.
-fn lateral_views(select: &mut Select) -> Result<(), SqlError> {
-    for view in std::mem::take(&mut select.lateral_views) {
-        let place = view.lateral_view_name.0.first().and_then(|part| part.as_ident());
-        let place = place.map_or(Location { line: 0, column: 0 }, |ident| ident.span.start);
-        let (column, list) = generator(&view, place)?;
-        let [table] = select.from.as_mut_slice() else {
-            return Err(SqlError::at(place, "LATERAL VIEW after several relations")
-                .hint("put the relations into a subquery: FROM (SELECT … FROM a JOIN b ON …) t LATERAL VIEW …"));
-        };
-        if !table.joins.is_empty() {
-            return Err(SqlError::at(place, "LATERAL VIEW after a join")
-                .hint("put the join into a subquery: FROM (SELECT … FROM a JOIN b ON …) t LATERAL VIEW …"));
-        }
-        let alias = alias_of(&table.relation);
-        let inner = std::mem::replace(&mut table.relation, placeholder());
-        let unnest = call("unnest", vec![list]);
-        table.relation = TableFactor::Derived {
-            lateral: false,
-            subquery: Box::new(star_and(
-                inner,
-                SelectItem::ExprWithAlias { expr: unnest, alias: column.clone() },
-                select_like(),
-            )),
-            alias,
-            sample: None,
-        };
-        // `view.column` is the column.
-        let view_name = view.lateral_view_name.0.last().and_then(|p| p.as_ident()).map(|i| i.value.to_lowercase());
-        let mut unqualify = |expr: &mut Expr| {
-            if let Expr::CompoundIdentifier(parts) = expr
-                && parts.len() > 1
-                && Some(parts[0].value.to_lowercase()) == view_name
-                && parts[1].value.eq_ignore_ascii_case(&column.value)
-            {
-                parts.remove(0);
-                if let [only] = parts.as_slice() {
-                    *expr = Expr::Identifier(only.clone());
-                }
-            }
+/// ORDER BY may name the window of its SELECT's GROUP BY.
+fn window_references_in_order(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    for (name, window) in grouped_windows(select) {
+        let _ = visit_expressions_mut(&mut query.order_by, |expr: &mut Expr| {
+            resolve_window(expr, name, &window);
             ControlFlow::<()>::Continue(())
-        };
-        let _ = visit_expressions_mut(&mut select.projection, &mut unqualify);
-        let _ = visit_expressions_mut(&mut select.selection, &mut unqualify);
-        let _ = visit_expressions_mut(&mut select.group_by, &mut unqualify);
-        let _ = visit_expressions_mut(&mut select.having, &mut unqualify);
+        });
     }
-    Ok(())
-}
-
-/// Column and list of `LATERAL VIEW explode(list) view AS column`.
-fn generator(view: &LateralView, place: Location) -> Result<(Ident, Expr), SqlError> {
-    let wrong =
-        |message: &str| Err(SqlError::at(place, message).hint("write LATERAL VIEW explode(list) name AS column"));
-    if view.outer {
-        return wrong("LATERAL VIEW OUTER is not available");
-    }
-    let Expr::Function(function) = &view.lateral_view else { return wrong("LATERAL VIEW needs explode(…)") };
-    if function_name(function) != "explode" {
-        return wrong("only explode() can stand after LATERAL VIEW");
-    }
-    let FunctionArguments::List(list) = &function.args else { return wrong("explode() takes one list") };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = list.args.as_slice() else {
-        return wrong("explode() takes one list");
-    };
-    let column = match view.lateral_col_alias.as_slice() {
-        [] => Ident::new("col"),
-        [column] => column.clone(),
-        _ => return wrong("explode() of a list gives one column"),
-    };
-    Ok((column, argument.clone()))
-}
-
-fn alias_of(relation: &TableFactor) -> Option<TableAlias> {
-    match relation {
-        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => alias.clone(),
-        _ => None,
-    }
-}
-
-fn placeholder() -> TableFactor {
-    TableFactor::Derived { lateral: false, subquery: Box::new(empty_query()), alias: None, sample: None }
-}
-
-fn select_like() -> Select {
-    match *empty_query().body {
-        SetExpr::Select(select) => *select,
-        _ => unreachable!("written as a SELECT"),
-    }
-}
-
-fn empty_query() -> Query {
-    let tokens = super::tokens::tokenize("SELECT 1").expect("a fixed text");
-    let mut parser = sqlparser::parser::Parser::new(&super::tokens::DIALECT).with_tokens_with_locations(tokens);
-    *parser.parse_query().expect("a fixed text")
-}
-
-/// `SELECT *, item FROM relation`
-fn star_and(relation: TableFactor, item: SelectItem, mut select: Select) -> Query {
-    select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default()), item];
-    select.from = vec![TableWithJoins { relation, joins: Vec::new() }];
-    let mut query = empty_query();
-    query.body = Box::new(SetExpr::Select(Box::new(select)));
-    query
-}
-
-fn text(value: &str) -> Expr {
-    Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(value.to_owned()), span: Span::empty() })
-}
-
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments.into_iter().map(|expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))).collect();
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

@@ -1,12 +1,12 @@
 //! A cursor over sqlparser's tokens, without white space and comments, with places for messages.
 
-use sqlparser::dialect::DatabricksDialect;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
+use super::dialect::SparkDialect;
 use crate::SqlError;
 
-/// The dialect of pipelines: Databricks' is Spark's.
-pub(crate) const DIALECT: DatabricksDialect = DatabricksDialect {};
+/// The dialect of pipelines.
+pub(crate) const DIALECT: SparkDialect = SparkDialect;
 
 /// Significant tokens of a text.
 ///
@@ -16,7 +16,47 @@ pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
     let tokens = Tokenizer::new(&DIALECT, text)
         .tokenize_with_location()
         .map_err(|error| SqlError::at(error.location, error.message))?;
-    Ok(tokens.into_iter().filter(|token| !is_space(&token.token)).collect())
+    let tokens: Vec<TokenWithSpan> = tokens.into_iter().filter(|token| !is_space(&token.token)).collect();
+    Ok(spark_spellings(tokens))
+}
+
+/// Spark's spellings that sqlparser reads as something else: `exists(xs, x -> …)` is a function, `2.5D` is a number,
+/// `TRIM(BOTH FROM x)` trims spaces.
+fn spark_spellings(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut spelled: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for (at, token) in tokens.iter().enumerate() {
+        let followed_by = |places: usize| tokens.get(at + places).map(|next| &next.token);
+        let subquery = |token: &Token| ["SELECT", "WITH", "FROM", "VALUES"].iter().any(|word| is_word(token, word));
+        if is_word(&token.token, "EXISTS")
+            && followed_by(1) == Some(&Token::LParen)
+            && !followed_by(2).is_some_and(|next| subquery(next) || *next == Token::LParen)
+        {
+            spelled.push(TokenWithSpan { token: Token::make_word("exists_in", None), span: token.span });
+            continue;
+        }
+        // TRIM(BOTH FROM x) trims spaces: sqlparser wants the FROM only after a text to trim.
+        let side = |token: &Token| ["BOTH", "LEADING", "TRAILING"].iter().any(|word| is_word(token, word));
+        if is_word(&token.token, "FROM") && spelled.last().is_some_and(|last| side(&last.token)) {
+            continue;
+        }
+        if let (Token::Word(suffix), Some(last)) = (&token.token, spelled.last_mut())
+            && let Token::Number(number, _) = &last.token
+            && last.span.end == token.span.start
+            && suffix.quote_style.is_none()
+        {
+            let number = match suffix.value.to_ascii_uppercase().as_str() {
+                "D" | "F" => Some(format!("{number}e0")),
+                "L" | "S" | "Y" | "BD" => Some(number.clone()),
+                _ => None,
+            };
+            if let Some(number) = number {
+                last.token = Token::Number(number, false);
+                continue;
+            }
+        }
+        spelled.push(token.clone());
+    }
+    spelled
 }
 
 /// The byte of `text` a place stands for; the text's length when the place is behind its end.

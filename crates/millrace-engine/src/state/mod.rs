@@ -123,7 +123,7 @@ impl StateDir {
         let saved = job.save()?;
         self.log.roll(epoch + 1)?;
         let (path, name) = (self.path.clone(), self.job.clone());
-        let write = move || snapshot::write(&path, &name, &saved).map(|()| epoch);
+        let write = move || snapshot::write(&path, &name, saved).map(|()| epoch);
         let thread = std::thread::Builder::new().name(format!("snapshot-{}", self.job));
         self.writing = Some(thread.spawn(write).map_err(io_error("cannot start a thread"))?);
         Ok(())

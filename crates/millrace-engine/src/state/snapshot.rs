@@ -17,6 +17,9 @@ use crate::error::EngineError;
 use crate::job::{SavedHead, SavedJob};
 
 const MAGIC: &[u8; 8] = b"MRSNAP1\n";
+/// What it begins with in every version; the version follows.
+const MAGIC_OF_ALL: &[u8] = b"MRSNAP";
+const VERSION: char = '1';
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -52,44 +55,47 @@ pub(super) fn remove(folder: &Path, epoch: u64) -> Result<(), EngineError> {
     fs::remove_file(&path).map_err(io_error(format!("cannot remove {}", path.display())))
 }
 
-/// Writes a snapshot; durable when this returns.
-pub(super) fn write(folder: &Path, job: &str, saved: &SavedJob) -> Result<(), EngineError> {
-    let encode = || -> Result<Vec<u8>, arrow_schema::ArrowError> {
-        let mut streams = Vec::new();
-        let mut batches = Vec::new();
-        for (name, batch) in &saved.batches {
-            let before = streams.len();
-            let mut writer = StreamWriter::try_new(&mut streams, batch.schema_ref())?;
-            writer.write(batch)?;
-            writer.finish()?;
-            drop(writer);
-            batches.push((name.clone(), streams.len() - before));
-        }
-        let head = HeadRef { job, state: &saved.head, batches };
-        let head = serde_json::to_vec(&head).expect("numbers and names");
-        let mut bytes = Vec::with_capacity(streams.len() + head.len() + 32);
-        bytes.extend(MAGIC);
-        bytes.extend((head.len() as u64).to_le_bytes());
-        bytes.extend(head);
-        bytes.extend(streams);
-        let sum = crc32c::crc32c(&bytes);
-        bytes.extend(sum.to_le_bytes());
-        Ok(bytes)
-    };
-    let bytes = encode().map_err(|error| EngineError::State {
+/// Writes a snapshot; durable when this returns. Every batch is let go as soon as it is encoded: the state is in memory
+/// twice, not three times.
+pub(super) fn write(folder: &Path, job: &str, saved: SavedJob) -> Result<(), EngineError> {
+    let unencoded = |detail: String| EngineError::State {
         job: job.to_owned(),
-        detail: format!("cannot encode a snapshot: {error}"),
-    })?;
-    let path = file(folder, saved.head.epoch);
+        detail: format!("cannot encode a snapshot: {detail}"),
+    };
+    let SavedJob { head: state, batches } = saved;
+    let (mut named, mut streams) = (Vec::new(), Vec::new());
+    for (name, batch) in batches {
+        let stream = encode(&batch).map_err(|error| unencoded(error.to_string()))?;
+        named.push((name, stream.len()));
+        streams.push(stream);
+    }
+    let head = HeadRef { job, state: &state, batches: named };
+    let head = serde_json::to_vec(&head).map_err(|error| unencoded(error.to_string()))?;
+    let length = (head.len() as u64).to_le_bytes();
+    let path = file(folder, state.epoch);
     let unfinished = path.with_extension("tmp");
     let store = || -> io::Result<()> {
         let mut out = File::create(&unfinished)?;
-        out.write_all(&bytes)?;
+        let mut sum = 0;
+        for part in [MAGIC.as_slice(), &length, &head].into_iter().chain(streams.iter().map(Vec::as_slice)) {
+            sum = crc32c::crc32c_append(sum, part);
+            out.write_all(part)?;
+        }
+        out.write_all(&sum.to_le_bytes())?;
         out.sync_all()?;
         fs::rename(&unfinished, &path)?;
         sync_dir(folder)
     };
     store().map_err(io_error(format!("cannot write {}", path.display())))
+}
+
+fn encode(batch: &RecordBatch) -> Result<Vec<u8>, arrow_schema::ArrowError> {
+    let mut stream = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut stream, batch.schema_ref())?;
+    writer.write(batch)?;
+    writer.finish()?;
+    drop(writer);
+    Ok(stream)
 }
 
 #[derive(Serialize)]
@@ -104,25 +110,36 @@ pub(super) fn check(folder: &Path, epoch: u64) -> Result<(), EngineError> {
     body(&file(folder, epoch)).map(drop)
 }
 
-/// The bytes between magic and checksum.
+/// The bytes up to the checksum, which is right.
 fn body(path: &Path) -> Result<Vec<u8>, EngineError> {
     let damaged = |detail: &str| EngineError::State { job: path.display().to_string(), detail: detail.to_owned() };
     let mut bytes = fs::read(path).map_err(io_error(format!("cannot read {}", path.display())))?;
-    if !bytes.starts_with(MAGIC) || bytes.len() < 20 {
-        return Err(damaged("not a snapshot of this version of Millrace"));
+    if !bytes.starts_with(MAGIC) {
+        let version = bytes.strip_prefix(MAGIC_OF_ALL).and_then(|rest| rest.first()).copied().map_or(' ', char::from);
+        return Err(damaged(&match version.is_ascii_digit() && version != VERSION {
+            true => format!(
+                "the snapshot is of version {version} of the format, this Millrace reads version {VERSION}; run the Millrace \
+                 that wrote it, or delete the job's consumer group and its state directory to recompute from the \
+                 earliest record"
+            ),
+            false => "the file is no snapshot: its first bytes are damaged".into(),
+        }));
+    }
+    if bytes.len() < 20 {
+        return Err(damaged("the snapshot is damaged: it is cut off"));
     }
     let sum = bytes.split_off(bytes.len() - 4);
     if crc32c::crc32c(&bytes).to_le_bytes() != sum[..] {
         return Err(damaged("the snapshot is damaged: its checksum does not match"));
     }
-    Ok(bytes.split_off(MAGIC.len()))
+    Ok(bytes)
 }
 
 pub(super) fn read(folder: &Path, epoch: u64) -> Result<SavedJob, EngineError> {
     let path = file(folder, epoch);
     let bytes = body(&path)?;
     let damaged = |detail: String| EngineError::State { job: path.display().to_string(), detail };
-    let (length, rest) = bytes.split_at(8);
+    let (length, rest) = bytes[MAGIC.len()..].split_at(8);
     let length = u64::from_le_bytes(length.try_into().unwrap_or_default()) as usize;
     if length > rest.len() {
         return Err(damaged("the head is longer than the file".into()));

@@ -1,9 +1,21 @@
 //! Tests of whole pipelines.
 
+mod functions_page;
+mod join_rate;
+mod matrix;
+mod oracle;
+mod refusals;
+mod refused;
 mod scenario;
 mod shipped;
+mod simulation;
+mod state_faults;
+mod state_rate;
 
-use arrow_array::RecordBatch;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::SchemaRef;
 
 use crate::sql::StaticTable;
@@ -15,6 +27,27 @@ pub(crate) struct NoStatics;
 impl StaticTables for NoStatics {
     fn load(&self, table: &StaticTable) -> Result<(SchemaRef, Vec<RecordBatch>), String> {
         Err(format!("{} is not there", table.name))
+    }
+}
+
+/// Static tables from rows of texts, by name: their columns and rows. A column of numbers is a BIGINT, any other a STRING.
+#[derive(Default)]
+pub(crate) struct RowsAsStatics(pub(crate) BTreeMap<String, (Vec<String>, Vec<Vec<String>>)>);
+
+impl StaticTables for RowsAsStatics {
+    fn load(&self, table: &StaticTable) -> Result<(SchemaRef, Vec<RecordBatch>), String> {
+        let (columns, rows) = self.0.get(&table.name).ok_or_else(|| format!("{} is not there", table.name))?;
+        let columns = columns.iter().enumerate().map(|(at, name)| {
+            let cells: Vec<&str> = rows.iter().map(|row| row[at].as_str()).collect();
+            let numbers: Result<Vec<i64>, _> = cells.iter().map(|cell| cell.parse()).collect();
+            let column: ArrayRef = match numbers {
+                Ok(numbers) => Arc::new(Int64Array::from(numbers)),
+                Err(_) => Arc::new(StringArray::from(cells)),
+            };
+            (name.as_str(), column)
+        });
+        let batch = RecordBatch::try_from_iter(columns).map_err(|error| error.to_string())?;
+        Ok((batch.schema(), vec![batch]))
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use millrace_model::{ColumnType, Contract, Contracts, Timestamp};
 use serde_json::{Map, Value};
 
-use super::NoStatics;
+use super::RowsAsStatics;
 use crate::job::{Advance, EpochOutput, SourceBatch, SourceRecord, TableTakeover};
 use crate::state::{EpochEntry, StateDir};
 use crate::{Job, JobSettings, PipelineFile, plan_pipelines};
@@ -19,14 +19,15 @@ use crate::{Job, JobSettings, PipelineFile, plan_pipelines};
 const DAY: &str = "2026-01-01T";
 
 /// A scenario file, parsed.
-struct Scenario {
+pub(super) struct Scenario {
     sql: String,
-    steps: Vec<Step>,
+    statics: RowsAsStatics,
+    pub(super) steps: Vec<Step>,
     /// Expected rows by table, `late` and `malformed` among them.
     expected: Vec<(String, Vec<String>, Vec<Vec<String>>)>,
 }
 
-enum Step {
+pub(super) enum Step {
     /// Rows of a source, as JSON texts.
     Rows(String, Vec<String>),
     Epoch,
@@ -35,17 +36,23 @@ enum Step {
     End,
 }
 
-fn parse(text: &str) -> Scenario {
-    let mut scenario = Scenario { sql: String::new(), steps: Vec::new(), expected: Vec::new() };
+pub(super) fn parse(text: &str) -> Scenario {
+    let (sql, statics) = (String::new(), RowsAsStatics::default());
+    let mut scenario = Scenario { sql, statics, steps: Vec::new(), expected: Vec::new() };
     let mut lines = text.lines().filter(|line| !line.starts_with('#')).peekable();
     while let Some(line) = lines.next() {
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (None, _) => {}
             (Some("sql"), _) => {
-                while let Some(sql) = lines.next_if(|line| !line.starts_with("in ") && !line.starts_with("out ")) {
+                let starts = |line: &&str| ["in ", "out ", "static "].iter().any(|word| line.starts_with(word));
+                while let Some(sql) = lines.next_if(|line| !starts(line)) {
                     let _ = writeln!(scenario.sql, "{sql}");
                 }
+            }
+            (Some("static"), Some(name)) => {
+                let rows = table(&mut lines);
+                scenario.statics.0.insert(name.to_owned(), rows);
             }
             (Some("in"), Some(source)) => {
                 let (columns, rows) = table(&mut lines);
@@ -86,7 +93,7 @@ fn table<'a>(lines: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>) -> 
 }
 
 /// A row of an `in` table as the JSON text its contract asks for; a `raw` row as it stands.
-fn json(contract: &Contract, row: &str) -> String {
+pub(super) fn json(contract: &Contract, row: &str) -> String {
     let Some((columns, cells)) = row.split_once('\u{0}') else { return row.to_owned() };
     let mut fields = Map::new();
     for (column, cell) in columns.split('|').zip(cells.split('|')) {
@@ -150,9 +157,9 @@ struct Run<'a> {
     rows: BTreeMap<String, Vec<(Option<String>, Map<String, Value>)>>,
 }
 
-fn job(scenario: &Scenario) -> Job {
+pub(super) fn job(scenario: &Scenario) -> Job {
     let file = PipelineFile { path: "scenario.sql".into(), text: scenario.sql.clone() };
-    let planned = plan_pipelines(std::slice::from_ref(&file), &Contracts::builtin(), &NoStatics);
+    let planned = plan_pipelines(std::slice::from_ref(&file), &Contracts::builtin(), &scenario.statics);
     let (mut plans, _) = planned.unwrap_or_else(|errors| panic!("{}", errors[0].with_excerpt(&file.text)));
     let mut job = Job::new(plans.remove(0), JobSettings::default()).expect("a job");
     let sources: Vec<String> = job.sources().map(|(name, _)| name.to_owned()).collect();
@@ -162,14 +169,15 @@ fn job(scenario: &Scenario) -> Job {
     job
 }
 
-impl Run<'_> {
-    fn contract(&self, source: &str) -> Contract {
-        let declared = crate::sql::parse("scenario.sql", &self.scenario.sql).expect("planned before");
-        let declared = declared.sources.into_iter().map(|source| source.contract);
-        let found = declared.chain(Contracts::builtin().iter().cloned()).find(|contract| contract.name == source);
-        found.unwrap_or_else(|| panic!("no source {source}"))
-    }
+/// The contract of a source.
+pub(super) fn contract(scenario: &Scenario, source: &str) -> Contract {
+    let declared = crate::sql::parse("scenario.sql", &scenario.sql).expect("planned before");
+    let declared = declared.sources.into_iter().map(|source| source.contract);
+    let found = declared.chain(Contracts::builtin().iter().cloned()).find(|contract| contract.name == source);
+    found.unwrap_or_else(|| panic!("no source {source}"))
+}
 
+impl Run<'_> {
     fn advance(&self) -> Advance {
         let sources: Vec<String> = self.job.sources().map(|(name, _)| name.to_owned()).collect();
         Advance::Live {
@@ -261,7 +269,7 @@ impl Run<'_> {
     }
 }
 
-fn input(batches: &[(String, i64, Vec<String>)]) -> Vec<SourceBatch<'_>> {
+pub(super) fn input(batches: &[(String, i64, Vec<String>)]) -> Vec<SourceBatch<'_>> {
     batches
         .iter()
         .map(|(source, first, rows)| SourceBatch {
@@ -280,7 +288,7 @@ fn input(batches: &[(String, i64, Vec<String>)]) -> Vec<SourceBatch<'_>> {
         .collect()
 }
 
-fn run(job: &mut Job, batches: &[(String, i64, Vec<String>)], advance: &Advance) -> EpochOutput {
+pub(super) fn run(job: &mut Job, batches: &[(String, i64, Vec<String>)], advance: &Advance) -> EpochOutput {
     job.run(&input(batches), advance).expect("the scenario's rows can be evaluated")
 }
 
@@ -300,7 +308,7 @@ fn play(scenario: &Scenario, crashes: Crashes) -> BTreeMap<String, Vec<(Option<S
     for step in &scenario.steps {
         match step {
             Step::Rows(source, rows) => {
-                let contract = run.contract(source);
+                let contract = contract(scenario, source);
                 run.idle.retain(|idle| idle != source);
                 run.waiting.push((source.clone(), rows.iter().map(|row| json(&contract, row)).collect()));
                 continue;
@@ -360,16 +368,21 @@ fn check(name: &str, text: &str) {
     }
 }
 
-#[test]
-fn every_scenario_holds() {
+/// The files of `tests/scenarios/`: names and texts.
+pub(super) fn files() -> Vec<(String, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/scenarios");
     let mut files: Vec<_> =
         std::fs::read_dir(folder).expect("the folder of scenarios").flatten().map(|f| f.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "scenario"));
     files.sort();
     assert!(files.len() >= 8, "only {} scenarios", files.len());
-    for path in files {
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        check(&name, &std::fs::read_to_string(&path).expect("a scenario"));
+    let name = |path: &std::path::Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    files.iter().map(|path| (name(path), std::fs::read_to_string(path).expect("a scenario"))).collect()
+}
+
+#[test]
+fn every_scenario_holds() {
+    for (name, text) in files() {
+        check(&name, &text);
     }
 }

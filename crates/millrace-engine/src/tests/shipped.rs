@@ -33,5 +33,7 @@ fn every_shipped_pipeline_is_planned() {
             _ => TableState::Windows,
         };
         assert_eq!(table.state, state, "{name}");
+        let endless = table.explanation.iter().find(|line| line.contains("nothing is ever final"));
+        assert_eq!(endless, None, "{name}");
     }
 }

@@ -7,12 +7,20 @@ use super::{Contract, ContractError, Role};
 /// Texts of `contracts/topics/`, compiled in: the binary needs no file beside it.
 const TEXTS: &[&str] = &[
     include_str!("../../../../contracts/topics/answer_key.json"),
+    include_str!("../../../../contracts/topics/dead_letter_redrives.json"),
     include_str!("../../../../contracts/topics/dead_letters.json"),
+    include_str!("../../../../contracts/topics/fraud_alerts.json"),
+    include_str!("../../../../contracts/topics/fraud_batches.json"),
+    include_str!("../../../../contracts/topics/fraud_decisions.json"),
+    include_str!("../../../../contracts/topics/fraud_verdicts.json"),
     include_str!("../../../../contracts/topics/inventory_updates.json"),
     include_str!("../../../../contracts/topics/job_progress.json"),
     include_str!("../../../../contracts/topics/transactions.json"),
     include_str!("../../../../contracts/topics/user_events.json"),
 ];
+
+/// What the topic alone holds: no sink writes it into a store.
+pub(super) const IN_TOPIC_ALONE: [&str; 3] = ["answer_key", "fraud_batches", "fraud_decisions"];
 
 /// Contracts by name.
 #[derive(Clone, Debug, Default)]

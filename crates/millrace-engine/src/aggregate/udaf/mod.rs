@@ -154,7 +154,7 @@ impl AggregateUDFImpl for SparkAggregate {
         let values = if matches!(self.function, Function::MinBy | Function::MaxBy) { 2 } else { 1 };
         let types = args.input_fields.iter().take(values).map(|field| field.data_type().clone()).collect();
         let constants = match self.function {
-            Function::PercentileApprox => vec![None, Some(ScalarValue::Float64(Some(0.5)))],
+            Function::PercentileApprox | Function::Percentile => vec![None, Some(ScalarValue::Float64(Some(0.5)))],
             _ => Vec::new(),
         };
         let function = if args.is_distinct { self.over_distinct().unwrap_or(self.function) } else { self.function };

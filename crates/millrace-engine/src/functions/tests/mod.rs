@@ -6,6 +6,7 @@
 mod arrays;
 mod numbers;
 mod operators;
+mod recorded;
 mod texts;
 mod times;
 mod windows;
