@@ -1,8 +1,9 @@
 //! What every sink has in common: its error, its report, its counters, its retries, and the watch over its partitions.
 //!
-//! Reading order: this file → `stats` → `watch` (lag, new partitions) → [`store`] (tables). The lake ([`crate::lake`])
+//! Reading order: this file → `stats` → `watch` (lag, new partitions) → [`store`] (tables) → [`search`] (indices). The lake ([`crate::lake`])
 //! is a sink too.
 
+pub mod search;
 pub mod store;
 
 mod stats;

@@ -238,6 +238,12 @@ impl Store {
     }
 }
 
+/// A pool that keeps its connections. What closes idle ones in sqlx 0.9 may take a count below zero and never end, with a core of
+/// its own, and then the program does not end either (sqlx 3645).
+fn lasting<DB: sqlx::Database>(options: sqlx::pool::PoolOptions<DB>) -> sqlx::pool::PoolOptions<DB> {
+    options.idle_timeout(None).max_lifetime(None)
+}
+
 async fn open_sqlite(options: sqlx::sqlite::SqliteConnectOptions) -> Result<Database, StoreError> {
     let options = options.disable_statement_logging();
     let folder = options.get_filename().parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -248,9 +254,9 @@ async fn open_sqlite(options: sqlx::sqlite::SqliteConnectOptions) -> Result<Data
     let acquire = Duration::from_millis(ACQUIRE_MS_MAX);
     let failed = |e: sqlx::Error| StoreError::of("connect", &e);
     // The writer first: it makes the file, which a reader cannot.
-    let write = SqlitePoolOptions::new().max_connections(1).acquire_timeout(acquire);
+    let write = lasting(SqlitePoolOptions::new()).max_connections(1).acquire_timeout(acquire);
     let write = write.connect_with(options.clone()).await.map_err(failed)?;
-    let read = SqlitePoolOptions::new().max_connections(READERS_MAX).acquire_timeout(acquire);
+    let read = lasting(SqlitePoolOptions::new()).max_connections(READERS_MAX).acquire_timeout(acquire);
     let read = read.connect_lazy_with(options.create_if_missing(false).pragma("query_only", "ON"));
     Ok(Database::Sqlite { write, read, types: DeclaredTypes::default() })
 }
@@ -258,10 +264,10 @@ async fn open_sqlite(options: sqlx::sqlite::SqliteConnectOptions) -> Result<Data
 async fn open_postgres(options: sqlx::postgres::PgConnectOptions) -> Result<Database, StoreError> {
     let options = options.disable_statement_logging();
     let acquire = Duration::from_millis(ACQUIRE_MS_MAX);
-    let write = PgPoolOptions::new().max_connections(WRITERS_MAX).acquire_timeout(acquire);
+    let write = lasting(PgPoolOptions::new()).max_connections(WRITERS_MAX).acquire_timeout(acquire);
     let write = write.connect_with(options.clone()).await.map_err(|e| StoreError::of("connect", &e))?;
     let limits = [("default_transaction_read_only", "on".to_owned()), ("statement_timeout", QUERY_MS_MAX.to_string())];
-    let read = PgPoolOptions::new().max_connections(READERS_MAX).acquire_timeout(acquire);
+    let read = lasting(PgPoolOptions::new()).max_connections(READERS_MAX).acquire_timeout(acquire);
     let read = read.connect_lazy_with(options.options(limits));
     Ok(Database::Postgres { write, read })
 }

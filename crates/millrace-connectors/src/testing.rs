@@ -2,6 +2,9 @@
 //!
 //! `Postgres::start()?.url()` is all a test needs; it ends with the value.
 
+pub mod objects;
+pub mod search;
+
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;

@@ -79,6 +79,24 @@ impl Reader {
         }
     }
 
+    /// Gives no more records of a partition until it is resumed; its position stays.
+    ///
+    /// # Errors
+    /// `Internal`: the partition is not assigned.
+    pub fn pause(&self, place: &Place) -> Result<(), KafkaError> {
+        let list = list([(place, Offset::Invalid)].into_iter())?;
+        self.consumer().pause(&list).map_err(|e| KafkaError::of("pause a partition", &e))
+    }
+
+    /// Gives records of a paused partition again, from its position on.
+    ///
+    /// # Errors
+    /// `Internal`: the partition is not assigned.
+    pub fn resume(&self, place: &Place) -> Result<(), KafkaError> {
+        let list = list([(place, Offset::Invalid)].into_iter())?;
+        self.consumer().resume(&list).map_err(|e| KafkaError::of("resume a partition", &e))
+    }
+
     /// Waits until a record may be there, at most 50 ms.
     pub async fn ready(&self) {
         // Time-out or wake-up: in both cases the caller looks.

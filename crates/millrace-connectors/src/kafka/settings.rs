@@ -17,6 +17,11 @@ pub const PRODUCER_QUEUE_KIB_MAX: u32 = 64 * 1024;
 pub const REQUEST_MS_MAX: u64 = 10_000;
 /// Life of a transaction that its producer no longer ends, milliseconds.
 pub const TRANSACTION_MS_MAX: u64 = 60_000;
+/// How long a producer waits for a batch to fill, milliseconds. librdkafka waits for an acknowledgement without sleeping when
+/// this time of a batch behind it is over, so it is longer than a busy cluster takes to acknowledge.
+const LINGER_MS: &str = "50";
+/// The same in a transaction, whose commit was seen to wait for it: with a second, results came most of a second later.
+const TRANSACTION_LINGER_MS: &str = "5";
 
 /// Properties that decide delivery promises: the product sets them, nobody else.
 const RESERVED: &[&str] = &[
@@ -134,7 +139,7 @@ impl ClientSettings {
         self.unless_set(&mut config, "message.timeout.ms", "0");
         // Dead letters hold a record of the usual limit, 1 MiB, in base64 and with its headers.
         self.unless_set(&mut config, "message.max.bytes", &MESSAGE_BYTES_MAX.to_string());
-        self.unless_set(&mut config, "linger.ms", "5");
+        self.unless_set(&mut config, "linger.ms", LINGER_MS);
         self.unless_set(&mut config, "compression.type", "lz4");
         self.unless_set(&mut config, "queue.buffering.max.messages", "1000000");
         self.unless_set(&mut config, "queue.buffering.max.kbytes", &PRODUCER_QUEUE_KIB_MAX.to_string());
@@ -147,6 +152,7 @@ impl ClientSettings {
         let mut config = self.producer();
         config.set("transactional.id", transactional_id);
         self.unless_set(&mut config, "transaction.timeout.ms", &TRANSACTION_MS_MAX.to_string());
+        self.unless_set(&mut config, "linger.ms", TRANSACTION_LINGER_MS);
         // A transaction that cannot be delivered is aborted and made again; it must not outlive its timeout.
         self.unless_set(&mut config, "message.timeout.ms", &TRANSACTION_MS_MAX.to_string());
         config
@@ -196,8 +202,8 @@ mod tests {
 
     #[test]
     fn the_users_properties_win_where_no_promise_rests_on_them() {
-        let config = with("linger.ms", "50").transactional_producer("job");
-        assert_eq!(config.get("linger.ms"), Some("50"));
+        let config = with("linger.ms", "7").transactional_producer("job");
+        assert_eq!(config.get("linger.ms"), Some("7"));
         assert_eq!(config.get("transactional.id"), Some("job"));
         assert_eq!(config.get("message.timeout.ms"), Some("60000"));
     }

@@ -104,6 +104,11 @@ impl Records {
         (0..self.len()).map(|at| self.get(at))
     }
 
+    /// Offset of the first record.
+    pub(super) fn first_offset(&self) -> Option<i64> {
+        self.entries.first().map(|entry| entry.offset)
+    }
+
     /// Offset after the last record.
     pub(super) fn next_offset(&self) -> Option<i64> {
         self.entries.last().map(|entry| entry.offset + 1)
@@ -128,7 +133,7 @@ mod tests {
         assert_eq!((buffer.rows(), buffer.bytes()), (4, 12));
         let taken = buffer.take();
         assert_eq!(taken[&a].iter().collect::<Vec<_>>(), records);
-        assert_eq!((taken[&a].next_offset(), taken[&b].len()), (Some(11), 1));
+        assert_eq!((taken[&a].first_offset(), taken[&a].next_offset(), taken[&b].len()), (Some(7), Some(11), 1));
         assert_eq!((buffer.rows(), buffer.bytes(), buffer.age()), (0, 0, Duration::ZERO));
     }
 }

@@ -14,7 +14,8 @@ use millrace_model::dead_letter::MalformedCode;
 use millrace_model::{Contract, ErrorKind, Timestamp};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::errors::ParquetError;
+use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use super::buffer::Records;
@@ -26,10 +27,14 @@ use crate::sink::SinkError;
 const OWN: [&str; 6] = ["_partition", "_offset", "_timestamp", "_key", "_raw", "_error"];
 /// Level of zstd: the lake is written once a minute and read for years.
 const ZSTD_LEVEL: i32 = 3;
+/// Rows of one group of a merged file: what a reader skips or reads as a whole.
+const GROUP_ROWS: usize = 128 * 1024;
+/// How often a bloom filter says that an id may be there which is not.
+const BLOOM_FALSE: f64 = 0.01;
 
 /// A file that is to be written.
 pub(super) struct DataFile {
-    /// Path below the lake's folder.
+    /// Path below the lake.
     pub(super) path: String,
     /// Records in it.
     pub(super) rows: usize,
@@ -57,7 +62,8 @@ pub(super) fn files(contract: &Contract, place: &Place, records: &Records) -> Re
         let bytes = parquet(&batch).map_err(|e| failed(&e))?;
         // Offsets rise within a partition.
         let offset = |at: Option<&usize>| at.map_or(0, |at| records.get(*at).offset);
-        let name = FileName { partition: place.partition, first: offset(rows.first()), last: offset(rows.last()) };
+        let (first, last) = (offset(rows.first()), offset(rows.last()));
+        let name = FileName { merged: false, partition: place.partition, first, last };
         files.push(DataFile { path: name.path(&place.topic, hour), rows: rows.len(), bytes });
     }
     Ok(files)
@@ -165,7 +171,14 @@ fn schema(contract: &Contract) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn parquet(batch: &RecordBatch) -> Result<Vec<u8>, parquet::errors::ParquetError> {
+fn parquet(batch: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties()?.build()))?;
+    writer.write(batch)?;
+    writer.into_inner()
+}
+
+/// Every column has the least and the greatest value of each page; long ones are cut.
+fn properties() -> Result<WriterPropertiesBuilder, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
         .set_created_by(concat!("millrace ", env!("CARGO_PKG_VERSION")).into());
@@ -173,9 +186,41 @@ fn parquet(batch: &RecordBatch) -> Result<Vec<u8>, parquet::errors::ParquetError
     for column in ["_raw", "_offset"] {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(column), false);
     }
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties.build()))?;
-    writer.write(batch)?;
-    writer.into_inner()
+    Ok(properties)
+}
+
+/// Writes a file of many batches, with a bloom filter for each column of ids.
+pub(super) struct Merging {
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl Merging {
+    /// For so many rows of these columns.
+    pub(super) fn new(schema: &SchemaRef, rows: u64) -> Result<Self, ParquetError> {
+        let mut properties = properties()?.set_max_row_group_row_count(Some(GROUP_ROWS));
+        for field in schema.fields() {
+            if field.name().ends_with("_id") && matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8) {
+                let column = ColumnPath::from(field.name().as_str());
+                properties = properties
+                    .set_column_bloom_filter_enabled(column.clone(), true)
+                    .set_column_bloom_filter_fpp(column.clone(), BLOOM_FALSE)
+                    .set_column_bloom_filter_max_ndv(column, rows.clamp(1, GROUP_ROWS as u64));
+            }
+        }
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.build()))?;
+        Ok(Merging { writer })
+    }
+
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.writer.write(batch)
+    }
+
+    /// The file, and how many rows it has by its own count.
+    pub(super) fn end(mut self) -> Result<(Vec<u8>, i64), ParquetError> {
+        self.writer.flush()?;
+        let rows = self.writer.flushed_row_groups().iter().map(|group| group.num_rows()).sum();
+        Ok((self.writer.into_inner()?, rows))
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,23 @@
 //! What the lake holds, from the footers of its files: for the audit, which holds it against the topics.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use futures_util::{StreamExt, TryStreamExt};
+use millrace_model::ErrorKind;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use super::layout::FileName;
+use super::catalog::{self, Stored};
+use super::storage::Storage;
+use crate::sink::SinkError;
+
+/// Bytes that are read from the end of a file at first: most footers are shorter.
+const FOOTER_BYTES: u64 = 32 * 1024;
+/// Footers that are read side by side.
+const READS_MAX: usize = 8;
+/// Times it begins anew because a file was merged or removed meanwhile.
+const TRIES: usize = 5;
 
 /// What the lake holds of one topic.
 #[derive(Clone, PartialEq, Eq, Debug, Default, serde::Serialize)]
@@ -16,58 +26,56 @@ pub struct LakeTopic {
     pub files: u64,
     /// Records in them.
     pub rows: u64,
-    /// Their size on disk, bytes.
+    /// Their size, bytes.
     pub bytes: u64,
-    /// Next offset of each partition, by the names of its files; the group's committed offset is the truth.
+    /// Next offset of each partition, by the names of its files; group and claims are the truth.
     pub next_offsets: BTreeMap<i32, i64>,
 }
 
-/// Reads the footers of all data files below the folder, by topic. It blocks: call it from a thread that may.
+/// Reads the footers of all files that count, by topic. The lake is a folder, or `s3://BUCKET/PREFIX`.
 ///
 /// # Errors
-/// A file that cannot be read, named in the text.
-pub fn inspect(folder: &Path) -> io::Result<BTreeMap<String, LakeTopic>> {
-    let mut topics: BTreeMap<String, LakeTopic> = BTreeMap::new();
-    for path in data_files(folder)? {
-        let (Some(topic), Some(name)) = (topic(folder, &path), file_name(&path)) else {
-            continue;
-        };
-        let named = |e: &dyn std::fmt::Display| io::Error::other(format!("{}: {e}", path.display()));
-        let file = File::open(&path).map_err(|e| named(&e))?;
-        let bytes = file.metadata().map_err(|e| named(&e))?.len();
-        let reader = SerializedFileReader::new(file).map_err(|e| named(&e))?;
-        let rows = reader.metadata().file_metadata().num_rows();
-        let entry = topics.entry(topic).or_default();
-        entry.files += 1;
-        entry.rows += u64::try_from(rows).unwrap_or(0);
-        entry.bytes += bytes;
-        let next = entry.next_offsets.entry(name.partition).or_default();
-        *next = (*next).max(name.last + 1);
-    }
-    Ok(topics)
-}
-
-fn data_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if file_name(&path).is_some() {
-                files.push(path);
-            }
+/// The lake, or a file of it that cannot be read, named in the text.
+pub async fn inspect(place: &Path) -> Result<BTreeMap<String, LakeTopic>, SinkError> {
+    let storage = Storage::open(place, false)?;
+    for _ in 0..TRIES {
+        if let Some(topics) = look(&storage).await? {
+            return Ok(topics);
         }
     }
-    Ok(files)
+    Err(SinkError::new(ErrorKind::Unavailable, "lake: its files change faster than they are read"))
 }
 
-fn file_name(path: &Path) -> Option<FileName> {
-    FileName::parse(path.file_name()?.to_str()?)
+async fn look(storage: &Storage) -> Result<Option<BTreeMap<String, LakeTopic>>, SinkError> {
+    let files = catalog::current(storage, "").await?;
+    let read = futures_util::stream::iter(&files).map(|file| footer(storage, file)).buffered(READS_MAX);
+    let footers: Vec<Option<ParquetMetaData>> = read.try_collect().await?;
+    let mut topics: BTreeMap<String, LakeTopic> = BTreeMap::new();
+    for (file, footer) in files.iter().zip(footers) {
+        let Some(footer) = footer else { return Ok(None) };
+        let entry = topics.entry(file.topic().to_owned()).or_default();
+        entry.files += 1;
+        entry.rows += u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
+        entry.bytes += file.bytes;
+        let next = entry.next_offsets.entry(file.name.partition).or_default();
+        *next = (*next).max(file.name.last + 1);
+    }
+    Ok(Some(topics))
 }
 
-fn topic(folder: &Path, path: &Path) -> Option<String> {
-    let first = path.strip_prefix(folder).ok()?.components().next()?;
-    Some(first.as_os_str().to_str()?.to_owned())
+/// The footer of a file; `None`: the file is gone.
+async fn footer(storage: &Storage, file: &Stored) -> Result<Option<ParquetMetaData>, SinkError> {
+    let broken = |e: &dyn std::fmt::Display| SinkError::new(ErrorKind::Invalid, format!("lake: {}: {e}", file.path));
+    let mut wanted = FOOTER_BYTES;
+    loop {
+        let Some(tail) = storage.read(&file.path, file.bytes.saturating_sub(wanted)..file.bytes).await? else {
+            return Ok(None);
+        };
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&tail, file.bytes) {
+            Ok(()) => return reader.finish().map(Some).map_err(|e| broken(&e)),
+            Err(ParquetError::NeedMoreData(more)) if more as u64 > wanted => wanted = more as u64,
+            Err(e) => return Err(broken(&e)),
+        }
+    }
 }

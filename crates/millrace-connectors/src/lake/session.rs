@@ -1,56 +1,111 @@
-//! One run of the archiver from finding where it was to an error, a change of the topics, or the end it was asked for.
+//! One run of the archiver from finding where it was to an error, a change of the topics or of its share, or the end it was
+//! asked for.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use millrace_model::{Contract, ErrorKind, Timestamp};
 use rdkafka::Message;
-use tokio::task::spawn_blocking;
+use rdkafka::message::BorrowedMessage;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::buffer::{Buffer, RawRecord, Records};
-use super::encode;
-use super::files::Files;
-use super::layout::FileName;
-use super::recovery::{Facts, Recovery, decide};
+use super::merge::{self, Merged};
 use super::settings::{LAKE_GROUP, LakeSettings};
+use super::start;
+use super::storage::Storage;
+use super::write::{Writer, written};
+use crate::kafka::member::Member;
 use crate::kafka::reader::{Reader, is_out_of_range};
 use crate::kafka::{Cluster, Extent, Place};
 use crate::retry::now;
 use crate::shutdown::{Ending, Shutdown};
+use crate::sink::watch::Due;
 use crate::sink::{Ended, SinkError, SinkStats, Watch};
+
+pub(super) type Contracts = HashMap<Arc<str>, Arc<Contract>>;
 
 pub(super) struct Session<'a> {
     settings: &'a LakeSettings,
-    files: &'a Arc<Files>,
     stats: &'a SinkStats,
-    contracts: HashMap<Arc<str>, Arc<Contract>>,
+    contracts: Contracts,
+    writer: Writer,
     reader: Reader,
     cluster: Cluster,
     watch: Watch,
     buffer: Buffer,
     /// Next offset of each partition that is in files and committed.
     archived: HashMap<Place, i64>,
+    share: Option<watch::Receiver<Option<Vec<Place>>>>,
+    merge_due: Due,
+    /// A pass that is under way. It may outlive the session: files are merged by whoever likes, to the same end.
+    merging: Option<JoinHandle<()>>,
+}
+
+/// What a session works with.
+pub(super) struct Tools<'a> {
+    pub(super) settings: &'a LakeSettings,
+    pub(super) contracts: &'a [Contract],
+    pub(super) storage: &'a Arc<Storage>,
+    pub(super) stats: &'a SinkStats,
+    pub(super) member: Option<&'a Member>,
 }
 
 impl<'a> Session<'a> {
-    /// Finds where to go on, deletes what an interrupted batch left, and begins to read.
-    pub(super) async fn open(
-        settings: &'a LakeSettings,
-        contracts: &[Contract],
-        files: &'a Arc<Files>,
-        stats: &'a SinkStats,
-    ) -> Result<Self, SinkError> {
-        let contracts: HashMap<Arc<str>, Arc<Contract>> =
+    /// Finds where to go on, finishes what an interrupted batch left, and begins to read. With a member it takes the
+    /// member's share, when the group has given one; `None`: it was asked to stop before.
+    pub(super) async fn open(tools: &Tools<'a>, shutdown: &mut Shutdown) -> Result<Option<Self>, SinkError> {
+        let Tools { settings, contracts, storage, stats, member } = *tools;
+        let contracts: Contracts =
             contracts.iter().map(|contract| (Arc::from(contract.name.as_str()), Arc::new(contract.clone()))).collect();
         let mut topics: Vec<Arc<str>> = contracts.keys().cloned().collect();
         topics.sort();
+        let (cluster, places, share) = match member {
+            None => {
+                let cluster = Cluster::new(&settings.client, LAKE_GROUP)?;
+                let places = cluster.places(&topics).await?;
+                (cluster, places, None)
+            }
+            Some(member) => {
+                let mut share = member.share();
+                let places = tokio::select! {
+                    given = share.wait_for(Option::is_some) => given.ok().and_then(|given| given.clone()),
+                    () = shutdown.at_least(Ending::Stop) => None,
+                };
+                let Some(places) = places else { return Ok(None) };
+                (member.cluster(), places, Some(share))
+            }
+        };
+        let started = start::find(settings, storage, stats, &cluster, &places).await?;
+        let writer = Writer::new(storage, &cluster, started.chain);
+        if !started.again.is_empty() {
+            tracing::info!(partitions = started.again.len(), "writes an interrupted batch again");
+            let read = read_again(settings, &contracts, &started.again, share.as_ref(), shutdown).await?;
+            let Some(records) = read else { return Ok(None) };
+            written(writer.write_again(contracts.clone(), records, started.again)).await?;
+        }
         let mut reader = Reader::new(&settings.client, LAKE_GROUP)?;
-        let cluster = Cluster::new(&settings.client, LAKE_GROUP)?;
-        let places = cluster.places(&topics).await?;
-        let archived = recover(settings, files, stats, &cluster, &topics, &places).await?;
-        reader.assign(archived.clone())?;
+        reader.assign(started.at.clone())?;
+        // Of a shared topic's new partitions the group tells.
+        let topics = if share.is_some() { Vec::new() } else { topics };
         let watch = Watch::new(cluster.clone(), topics, places, stats.clone());
-        Ok(Session { settings, files, stats, contracts, reader, cluster, watch, buffer: Buffer::default(), archived })
+        let (buffer, archived) = (Buffer::default(), started.at);
+        let merge_due = Due::every(u64::try_from(settings.merge.every.as_millis()).unwrap_or(u64::MAX), true);
+        Ok(Some(Session {
+            settings,
+            stats,
+            contracts,
+            writer,
+            reader,
+            cluster,
+            watch,
+            buffer,
+            archived,
+            share,
+            merge_due,
+            merging: None,
+        }))
     }
 
     /// Reads and writes until something ends it.
@@ -63,6 +118,9 @@ impl<'a> Session<'a> {
                     targets = Some(self.cluster.extents(self.watch.places()).await?);
                 }
                 Ending::Drain | Ending::None => {}
+            }
+            if share_changed(self.share.as_ref()) {
+                return Ok(Ended::Changed);
             }
             let Some(reader_empty) = self.gather()? else {
                 return Ok(Ended::Changed);
@@ -79,6 +137,7 @@ impl<'a> Session<'a> {
             if self.watch.changed(&done).await {
                 return Ok(Ended::Changed);
             }
+            self.merge_when_due();
             if reader_empty {
                 tokio::select! {
                     () = self.reader.ready() => {}
@@ -99,13 +158,7 @@ impl<'a> Session<'a> {
                         continue;
                     };
                     let place = Place { topic: Arc::clone(topic), partition: message.partition() };
-                    let record = RawRecord {
-                        offset: message.offset(),
-                        time: message.timestamp().to_millis().map(Timestamp::from_millis),
-                        key: message.key(),
-                        value: message.payload(),
-                    };
-                    self.buffer.push(&place, record);
+                    self.buffer.push(&place, record(&message));
                 }
                 Ok(None) => return Ok(Some(true)),
                 Err(error) if is_out_of_range(&error) => return Ok(None),
@@ -115,19 +168,32 @@ impl<'a> Session<'a> {
         Ok(Some(false))
     }
 
+    /// Merges old hours beside reading and writing.
+    fn merge_when_due(&mut self) {
+        if self.merging.as_ref().is_some_and(|merging| !merging.is_finished()) || !self.merge_due.passed() {
+            return;
+        }
+        let (storage, settings, archived) = (self.writer.storage(), self.settings.merge, self.archived.clone());
+        self.merging = Some(tokio::spawn(async move {
+            match merge::pass(&storage, settings, &archived, now()).await {
+                Ok(merged) if merged == Merged::default() => {}
+                Ok(Merged { files, into, left_over }) => tracing::info!(files, into, left_over, "merged files"),
+                Err(error) => tracing::warn!(%error, "files not merged; tried again later"),
+            }
+        }));
+    }
+
     fn has_reached(&self, targets: &HashMap<Place, Extent>) -> bool {
         let positions = self.reader.positions();
         targets.iter().all(|(place, extent)| positions.get(place).is_some_and(|at| *at >= extent.end))
     }
 
-    /// Writes what is buffered to files, then commits. A failure in between is mended by the next session's start.
+    /// Writes what is buffered to files, then commits. A failure in between is mended by the next session's start, here or
+    /// elsewhere.
     async fn flush(&mut self) -> Result<(), SinkError> {
-        let (files, cluster) = (Arc::clone(self.files), self.cluster.clone());
-        let (contracts, taken) = (self.contracts.clone(), self.buffer.take());
-        // A task of its own, which holds the folder's lock: when this session is dropped in mid-flush, no other can
-        // begin before the last file is written and its offsets are committed.
-        let flushed = tokio::spawn(async move { write_and_commit(&files, &cluster, &contracts, taken).await }).await;
-        let (rows, next) = flushed.map_err(|e| SinkError::new(ErrorKind::Internal, format!("write files: {e}")))??;
+        let taken = self.buffer.take();
+        let (rows, next) = written(self.writer.write(self.contracts.clone(), taken)).await?;
+        self.writer.goes_on(&next);
         self.archived.extend(next);
         self.stats.read(rows);
         self.stats.wrote(rows, now());
@@ -135,102 +201,57 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Makes the files durable, then commits; how many rows, and the next offsets.
-async fn write_and_commit(
-    files: &Files,
-    cluster: &Cluster,
-    contracts: &HashMap<Arc<str>, Arc<Contract>>,
-    taken: BTreeMap<Place, Records>,
-) -> Result<(u64, HashMap<Place, i64>), SinkError> {
-    let mut written = 0;
-    let mut next = HashMap::new();
-    for (place, records) in taken {
-        let Some(contract) = contracts.get(&place.topic).map(Arc::clone) else {
-            continue;
-        };
-        if let Some(offset) = records.next_offset() {
-            next.insert(place.clone(), offset);
-        }
-        let rows = records.len();
-        let made = spawn_blocking(move || encode::files(&contract, &place, &records)).await;
-        let made = made.map_err(|e| SinkError::new(ErrorKind::Internal, format!("make files: {e}")))??;
-        let in_files: usize = made.iter().map(|file| file.rows).sum();
-        if in_files != rows {
-            let text = format!("{rows} records became {in_files} rows; nothing was committed");
-            return Err(SinkError::new(ErrorKind::Internal, text));
-        }
-        for file in made {
-            files.put(file).await?;
-        }
-        written += rows as u64;
+fn record<'a>(message: &'a BorrowedMessage<'_>) -> RawRecord<'a> {
+    RawRecord {
+        offset: message.offset(),
+        time: message.timestamp().to_millis().map(Timestamp::from_millis),
+        key: message.key(),
+        value: message.payload(),
     }
-    cluster.commit(&next).await?;
-    Ok((written, next))
 }
 
-/// Where each partition goes on. Nothing is deleted unless every partition can go on.
-async fn recover(
+fn share_changed(share: Option<&watch::Receiver<Option<Vec<Place>>>>) -> bool {
+    share.is_some_and(|share| share.has_changed().unwrap_or(true))
+}
+
+/// Reads the records of these ranges of offsets; `None`: it was asked to stop before.
+async fn read_again(
     settings: &LakeSettings,
-    files: &Files,
-    stats: &SinkStats,
-    cluster: &Cluster,
-    topics: &[Arc<str>],
-    places: &[Place],
-) -> Result<HashMap<Place, i64>, SinkError> {
-    let extents = cluster.extents(places).await?;
-    let committed = cluster.committed(places).await?;
-    let mut listed = HashMap::new();
-    for topic in topics {
-        listed.insert(Arc::clone(topic), files.list(topic).await?);
-    }
-    let mut starts = HashMap::new();
-    let mut begun = HashMap::new();
-    let mut to_delete = Vec::new();
-    for place in places {
-        let (Some(extent), Some(listed)) = (extents.get(place), listed.get(&place.topic)) else {
-            let text = format!("topic `{}` partition {} has no end", place.topic, place.partition);
-            return Err(SinkError::new(ErrorKind::Unavailable, text));
+    contracts: &Contracts,
+    ranges: &HashMap<Place, (i64, i64)>,
+    share: Option<&watch::Receiver<Option<Vec<Place>>>>,
+    shutdown: &Shutdown,
+) -> Result<Option<BTreeMap<Place, Records>>, SinkError> {
+    let mut reader = Reader::new(&settings.client, LAKE_GROUP)?;
+    reader.assign(ranges.iter().map(|(place, (from, _))| (place.clone(), *from)).collect())?;
+    let mut read: BTreeMap<Place, Records> = ranges.keys().map(|place| (place.clone(), Records::default())).collect();
+    let mut open = ranges.len();
+    while open > 0 {
+        let next = reader.next().map_err(|error| match is_out_of_range(&error) {
+            true => SinkError::new(ErrorKind::Unavailable, format!("lake: a batch to write again: {error}")),
+            false => error.into(),
+        });
+        let Some(message) = next? else {
+            if shutdown.asked() == Ending::Stop {
+                return Ok(None);
+            }
+            if share_changed(share) {
+                return Err(SinkError::new(
+                    ErrorKind::Unavailable,
+                    "lake: the share changed while a batch was read again",
+                ));
+            }
+            reader.ready().await;
+            continue;
         };
-        let own: Vec<FileName> = listed.keys().filter(|name| name.partition == place.partition).cloned().collect();
-        let batch_rows_max = settings.limits.rows_max;
-        let facts = Facts { committed: committed.get(place).copied(), extent: *extent, files: &own, batch_rows_max };
-        match decide(&facts) {
-            Recovery::Begin { at } => {
-                begun.insert(place.clone(), at);
-                starts.insert(place.clone(), at);
-            }
-            Recovery::Resume { at, left_over, missed } => {
-                if missed > 0 {
-                    let Place { topic, partition } = place;
-                    tracing::warn!(
-                        topic = &**topic,
-                        partition,
-                        missed,
-                        "records were deleted before they were archived"
-                    );
-                    stats.missed(missed.unsigned_abs());
-                }
-                to_delete.extend(left_over.iter().filter_map(|name| listed.get(name)).flatten().cloned());
-                starts.insert(place.clone(), at);
-            }
-            Recovery::Refuse(why) => {
-                let text =
-                    format!("topic `{}` partition {} of group {LAKE_GROUP}: {why}", place.topic, place.partition);
-                return Err(SinkError::new(ErrorKind::Invalid, text));
-            }
+        let Some((topic, _)) = contracts.get_key_value(message.topic()) else { continue };
+        let place = Place { topic: Arc::clone(topic), partition: message.partition() };
+        let (Some((_, next)), Some(records)) = (ranges.get(&place), read.get_mut(&place)) else { continue };
+        if message.offset() < *next {
+            records.push(record(&message));
+            // The claim ends behind a record, so the last one is there.
+            open -= usize::from(message.offset() == *next - 1);
         }
     }
-    for path in &to_delete {
-        files.delete(path).await?;
-    }
-    let mut staged = 0;
-    for topic in topics {
-        staged += files.delete_staged(topic)?;
-    }
-    if !to_delete.is_empty() || staged > 0 {
-        tracing::info!(files = to_delete.len(), staged, "deleted what an interrupted batch left; it is read again");
-    }
-    // Before the first file: from now on a missing offset means that it was lost.
-    cluster.commit(&begun).await?;
-    Ok(starts)
+    Ok(Some(read))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::kafka::ClientSettings;
 
-/// The consumer group the lake commits its offsets to. They are the truth about what is archived.
+/// The consumer group the lake commits its offsets to. With the claims they say what is archived.
 pub const LAKE_GROUP: &str = "millrace-lake";
 /// The longest `wait_ms_max`.
 const WAIT_MS_CEILING: u64 = 60_000;
@@ -15,16 +15,41 @@ const WAIT_MS_CEILING: u64 = 60_000;
 pub struct LakeSettings {
     /// The cluster.
     pub client: ClientSettings,
-    /// The folder; made when it is missing.
-    pub folder: PathBuf,
+    /// The folder, made when it is missing; or `s3://BUCKET/PREFIX`, reached as the environment says.
+    pub place: PathBuf,
     /// When files are written.
     pub limits: LakeLimits,
+    /// When small files become one.
+    pub merge: MergeSettings,
+    /// Several archivers divide the partitions among them, as members of group [`LAKE_GROUP`].
+    pub shared: bool,
 }
 
 impl LakeSettings {
     /// Default limits.
-    pub fn new(client: ClientSettings, folder: impl Into<PathBuf>) -> Self {
-        LakeSettings { client, folder: folder.into(), limits: LakeLimits::default() }
+    pub fn new(client: ClientSettings, place: impl Into<PathBuf>) -> Self {
+        LakeSettings {
+            client,
+            place: place.into(),
+            limits: LakeLimits::default(),
+            merge: MergeSettings::default(),
+            shared: false,
+        }
+    }
+}
+
+/// When small files of an hour become one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MergeSettings {
+    /// How long after its end an hour is left alone: late records still come.
+    pub after: Duration,
+    /// How often it is looked for hours to merge.
+    pub every: Duration,
+}
+
+impl Default for MergeSettings {
+    fn default() -> Self {
+        MergeSettings { after: Duration::from_secs(2 * 3_600), every: Duration::from_secs(600) }
     }
 }
 

@@ -10,6 +10,8 @@ use super::StoreError;
 const TEXTS: &[(i64, &str, &str)] = &[
     (1, "system tables", include_str!("../../../../contracts/migrations/0001_system_tables.sql")),
     (2, "job progress of Spark", include_str!("../../../../contracts/migrations/0002_job_progress_of_spark.sql")),
+    (3, "dead letters", include_str!("../../../../contracts/migrations/0003_dead_letters.sql")),
+    (4, "alerts", include_str!("../../../../contracts/migrations/0004_alerts.sql")),
 ];
 
 /// All migrations, in order.

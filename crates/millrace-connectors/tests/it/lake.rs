@@ -9,14 +9,19 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
 use millrace_connectors::kafka::{ClientSettings, topics};
-use millrace_connectors::lake::{self, LakeLimits, LakeSettings};
-use millrace_connectors::sink::{SinkReport, SinkStats};
-use millrace_connectors::{Ending, Shutdown, shutdown};
+use millrace_connectors::lake::{self, LakeLimits, LakeSettings, MergeSettings};
+use millrace_connectors::sink::{SinkError, SinkReport, SinkStats};
+use millrace_connectors::testing::objects;
+use millrace_connectors::{Ending, Shutdown, ShutdownSwitch, shutdown};
 use millrace_model::time::HOUR_MICROS;
 use millrace_model::{Classified, Contract, Contracts, ErrorKind, Timestamp};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use tokio::task::JoinHandle;
 
-use crate::support::{Broker, PATIENCE, broker, unique};
+use crate::support::{Broker, PATIENCE, broker, eventually, unique};
+
+/// What is written stays as it is.
+const NEVER: MergeSettings = MergeSettings { after: Duration::MAX, every: Duration::from_secs(3_600) };
 
 struct Bench {
     broker: Broker,
@@ -39,7 +44,8 @@ impl Bench {
     }
 
     async fn run(&self, limits: LakeLimits, stats: SinkStats, ending: Shutdown) -> Result<SinkReport, String> {
-        let settings = LakeSettings { limits, ..LakeSettings::new(self.broker.settings.clone(), self.lake()) };
+        let settings = LakeSettings::new(self.broker.settings.clone(), self.lake());
+        let settings = LakeSettings { limits, merge: NEVER, ..settings };
         let run = lake::run(settings, vec![self.contract.clone()], stats, ending);
         tokio::time::timeout(PATIENCE, run).await.expect("in time").map_err(|e| {
             assert_eq!(e.kind(), ErrorKind::Invalid);
@@ -51,6 +57,16 @@ impl Bench {
         let (switch, ending) = shutdown();
         switch.ask(Ending::Drain);
         self.run(LakeLimits::default(), SinkStats::default(), ending).await
+    }
+
+    /// An archiver that shares the partitions with others of its kind, and what it has done.
+    fn share(&self, switch: &ShutdownSwitch) -> (JoinHandle<Result<SinkReport, SinkError>>, SinkStats) {
+        let limits = LakeLimits { rows_max: 50, wait_ms_max: 100, ..LakeLimits::default() };
+        let settings = LakeSettings::new(self.broker.settings.clone(), self.lake());
+        let settings = LakeSettings { limits, shared: true, ..settings };
+        let stats = SinkStats::default();
+        let run = lake::run(settings, vec![self.contract.clone()], stats.clone(), switch.subscribe());
+        (tokio::spawn(run), stats)
     }
 
     /// Partition and offset of every row in the lake, and how many rows say what is wrong with them.
@@ -73,12 +89,12 @@ impl Bench {
     }
 
     /// Every record once: as many rows as records, no place twice, and the footers say the same.
-    fn check(&self, records: usize, malformed: usize) {
+    async fn check(&self, records: usize, malformed: usize) {
         let (places, wrong) = self.rows();
         assert_eq!(places.len(), records);
         assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), records, "a place is there twice");
         assert_eq!(wrong, malformed);
-        let found = lake::inspect(&self.lake()).expect("footers");
+        let found = lake::inspect(&self.lake()).await.expect("footers");
         assert_eq!(found[&self.contract.name].rows, records as u64);
         assert_eq!(found[&self.contract.name].next_offsets.values().sum::<i64>(), records as i64);
     }
@@ -129,12 +145,12 @@ async fn what_is_in_the_topic_is_in_the_lake() {
     produce(&bench.broker.settings, &bench.contract.name, 0..1_000).await;
     let report = bench.drain().await.expect("drained");
     assert_eq!((report.records_read, report.rows_written), (1_000, 1_000));
-    bench.check(1_000, 20);
+    bench.check(1_000, 20).await;
     let again = bench.drain().await.expect("nothing new");
     assert_eq!(again.records_read, 0);
     produce(&bench.broker.settings, &bench.contract.name, 1_000..1_100).await;
     bench.drain().await.expect("drained");
-    bench.check(1_100, 22);
+    bench.check(1_100, 22).await;
     let hour = bench.lake().join(&bench.contract.name).join("date=2026-01-31/hour=13");
     assert!(hour.is_dir(), "{}", hour.display());
 }
@@ -145,16 +161,15 @@ async fn what_an_interrupted_batch_left_is_not_counted_twice() {
     produce(&bench.broker.settings, &bench.contract.name, 0..300).await;
     bench.drain().await.expect("drained");
     // As a crash between the files and the commit leaves it: files of offsets that are not committed.
-    let next = lake::inspect(&bench.lake()).expect("footers")[&bench.contract.name].next_offsets.clone();
+    let next = lake::inspect(&bench.lake()).await.expect("footers")[&bench.contract.name].next_offsets.clone();
     for (partition, next) in next {
         let some = parquet_files(&bench.lake()).into_iter().next().expect("a file");
         let name = format!("p{partition:05}-{next:012}-{:012}.parquet", next + 4);
         std::fs::copy(&some, some.with_file_name(&name)).expect("a left-over file");
-        std::fs::write(some.with_file_name(format!("{name}#1")), "half").expect("a staged file");
     }
     produce(&bench.broker.settings, &bench.contract.name, 300..400).await;
     bench.drain().await.expect("drained");
-    bench.check(400, 8);
+    bench.check(400, 8).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +195,145 @@ async fn an_archiver_that_is_killed_again_and_again_counts_nothing_twice() {
     let ((), flushes) = tokio::join!(producing, killing);
     println!("{flushes} flushes in eight lives");
     bench.drain().await.expect("drained");
-    bench.check(20_000, 400);
+    bench.check(20_000, 400).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn archivers_share_the_partitions_and_one_is_cut_off() {
+    let bench = Bench::new("shared").await;
+    let (switch, _) = shutdown();
+    let ((first, first_stats), (second, second_stats)) = (bench.share(&switch), bench.share(&switch));
+    let mut produced = 0;
+    eventually("both of them write", async || {
+        produce(&bench.broker.settings, &bench.contract.name, produced..produced + 200).await;
+        produced += 200;
+        first_stats.snapshot().rows_written > 0 && second_stats.snapshot().rows_written > 0
+    })
+    .await;
+    // While it writes, without a word to anyone.
+    produce(&bench.broker.settings, &bench.contract.name, produced..produced + 1_000).await;
+    first.abort();
+    produced += 1_000;
+    produce(&bench.broker.settings, &bench.contract.name, produced..produced + 300).await;
+    produced += 300;
+    let (third, third_stats) = bench.share(&switch);
+    eventually("the new one writes too", async || {
+        produce(&bench.broker.settings, &bench.contract.name, produced..produced + 100).await;
+        produced += 100;
+        third_stats.snapshot().rows_written > 0
+    })
+    .await;
+    eventually("the lake has everything", async || {
+        let found = lake::inspect(&bench.lake()).await.expect("footers");
+        found[&bench.contract.name].rows == produced as u64
+    })
+    .await;
+    switch.ask(Ending::Drain);
+    for archiver in [second, third] {
+        tokio::time::timeout(PATIENCE, archiver).await.expect("in time").expect("a task").expect("drained");
+    }
+    bench.check(produced as usize, produced as usize / 50).await;
+}
+
+/// A batch that was claimed by a process that died is written by the next as it was claimed, whatever of it is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claimed_batch_is_written_as_it_was_claimed() {
+    let bench = Bench::new("claimed").await;
+    let name = &bench.contract.name;
+    produce(&bench.broker.settings, name, 0..300).await;
+    bench.drain().await.expect("drained");
+    let next = lake::inspect(&bench.lake()).await.expect("footers")[name].next_offsets.clone();
+    produce(&bench.broker.settings, name, 300..600).await;
+    // As it is left between the claim and the files: of one partition nothing, of another a file with the rows of the claim.
+    for (partition, next) in &next {
+        let claim = format!("{{\"from\":{next},\"next\":{},\"writer\":\"another\"}}", next + 10);
+        let path = bench.lake().join(format!("_claims/{name}/p{partition:05}-{next:012}.json"));
+        std::fs::write(path, claim).expect("a claim");
+    }
+    let some = parquet_files(&bench.lake().join(name)).into_iter().next().expect("a file");
+    let half = some.with_file_name(format!("p00001-{:012}-{:012}.parquet", next[&1], next[&1] + 9));
+    std::fs::copy(&some, half).expect("a file of the batch, with other rows");
+    let report = bench.drain().await.expect("drained");
+    assert_eq!(report.records_read, 270, "30 records were of the claimed batches");
+    bench.check(600, 12).await;
+    let has_edge = |partition: i32, edge: i64| {
+        let names = parquet_files(&bench.lake().join(name)).into_iter().filter_map(|path| {
+            let name = path.file_name()?.to_str()?.strip_prefix(&format!("p{partition:05}-"))?.to_owned();
+            Some((name[..12].parse::<i64>().ok()?, name[13..25].parse::<i64>().ok()?))
+        });
+        names.into_iter().all(|(first, last)| last < edge || first >= edge)
+    };
+    for (partition, next) in next {
+        assert!(has_edge(partition, next + 10), "a file of partition {partition} crosses the end of the claim");
+    }
+}
+
+/// Small files become few while others ask; every answer is the same, before, meanwhile and after, also of DuckDB and pandas.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow suite: fetches DuckDB, pandas and pyarrow"]
+async fn merging_changes_no_answer() {
+    let bench = Bench::new("merged").await;
+    let name = &bench.contract.name;
+    for batch in 0..8 {
+        produce(&bench.broker.settings, name, batch * 250..(batch + 1) * 250).await;
+        bench.drain().await.expect("drained");
+    }
+    let before = parquet_files(&bench.lake().join(name)).len();
+    let told = by_others(&bench.lake().join(name));
+    assert!(told.contains("2000 40 1999000 1960"), "{told}");
+    let (switch, ending) = shutdown();
+    let merge = MergeSettings { after: Duration::ZERO, every: Duration::from_millis(20) };
+    let settings = LakeSettings { merge, ..LakeSettings::new(bench.broker.settings.clone(), bench.lake()) };
+    let merging = tokio::spawn(lake::run(settings, vec![bench.contract.clone()], SinkStats::default(), ending));
+    let mut looks = 0;
+    eventually("the files are few", async || {
+        let found = lake::inspect(&bench.lake()).await.expect("footers");
+        assert_eq!(found[name].rows, 2_000, "look {looks}");
+        looks += 1;
+        // Three partitions, four hours each.
+        found[name].files == 12 && parquet_files(&bench.lake().join(name)).len() == 12
+    })
+    .await;
+    println!("{before} files became 12; {looks} looks meanwhile");
+    assert!(before > 60, "{before}");
+    assert_eq!(by_others(&bench.lake().join(name)), told);
+    produce(&bench.broker.settings, name, 2_000..2_100).await;
+    switch.ask(Ending::Drain);
+    tokio::time::timeout(PATIENCE, merging).await.expect("in time").expect("a task").expect("drained");
+    bench.check(2_100, 42).await;
+
+    // As a crash between the merged file and the deletion leaves it, or as somebody finds it who looks in that moment.
+    let merged = parquet_files(&bench.lake().join(name))
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('q')));
+    let merged = merged.expect("a merged file");
+    let text = merged.file_name().expect("a name").to_string_lossy().replacen('q', "p", 1);
+    let left = merged.with_file_name(text);
+    std::fs::copy(&merged, &left).expect("a left-over file");
+    assert_eq!(lake::inspect(&bench.lake()).await.expect("footers")[name].rows, 2_100);
+    let (switch, ending) = shutdown();
+    let settings = LakeSettings { merge, ..LakeSettings::new(bench.broker.settings.clone(), bench.lake()) };
+    let merging = tokio::spawn(lake::run(settings, vec![bench.contract.clone()], SinkStats::default(), ending));
+    eventually("it is gone", async || !left.exists()).await;
+    switch.ask(Ending::Stop);
+    merging.await.expect("a task").expect("stopped");
+    bench.check(2_100, 42).await;
+}
+
+/// Rows, rows with an error, sum of the event ids, and rows that keep the contract, as DuckDB and pandas count them.
+fn by_others(topic: &Path) -> String {
+    let script = "
+import sys, duckdb, pandas
+glob = sys.argv[1] + '/**/*.parquet'
+sql = 'SELECT count(*), count(_error), count(event_id) FROM read_parquet(?, hive_partitioning = true)'
+rows, errors, good = duckdb.execute(sql, [glob]).fetchone()
+frame = pandas.read_parquet(sys.argv[1])
+assert (len(frame), frame['_error'].count()) == (rows, errors), (len(frame), rows)
+assert set(frame.columns) >= {'date', 'hour', '_raw', '_offset'}, frame.columns
+bad = sum(7 + 50 * n for n in range(errors))
+print(rows, errors, int(frame['event_id'].dropna().astype(int).sum()) + bad, good)
+";
+    objects::run(script, &[topic.to_str().expect("a path")], &[]).expect("DuckDB and pandas read it")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +352,7 @@ async fn contradictions_are_left_to_a_person() {
     contract.name = unique("contradict");
     let other = Bench { contract, ..bench };
     topics::ensure(&other.broker.settings, std::slice::from_ref(&other.contract), None).await.expect("topics");
-    // Files, but no committed offset.
+    // Files, but neither claim nor committed offset.
     std::fs::rename(&topic, other.lake().join(&other.contract.name)).expect("moved");
     let why = other.drain().await.expect_err("it cannot know what is archived");
     assert!(why.contains("has no committed offset"), "{why}");

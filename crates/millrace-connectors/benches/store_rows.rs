@@ -1,6 +1,6 @@
 //! Rows a second that the store upserts, on SQLite and PostgreSQL 15, with the offsets in each transaction.
 //!
-//! `cargo run --release -p millrace-connectors --features testing --example store_rows -- [rows] [rows a batch] [keys]`
+//! `cargo bench -p millrace-connectors --features testing --bench store_rows -- [rows] [rows a batch] [keys]`
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,7 +64,11 @@ async fn measure(name: &str, url: &str, rows: i64, batch_rows: i64, keys: i64) {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let mut arguments = std::env::args().skip(1).map(|text| text.parse::<i64>().expect("a number"));
+    // Cargo adds `--bench`.
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|text| !text.starts_with("--"))
+        .map(|text| text.parse::<i64>().expect("a number"));
     let rows = arguments.next().unwrap_or(300_000);
     let batch = arguments.next().unwrap_or(1_000);
     let keys = arguments.next().unwrap_or(100_000);

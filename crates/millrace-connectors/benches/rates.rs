@@ -1,6 +1,6 @@
 //! Records a second through the embedded broker: the producer, the lake and the store sink (SQLite), one after another.
 //!
-//! `cargo run --release -p millrace-connectors --features testing --example rates -- [records]`
+//! `cargo bench -p millrace-connectors --features testing --bench rates -- [records]`
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -107,7 +107,9 @@ fn drained() -> Shutdown {
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let records = std::env::args().nth(1).map_or(1_000_000, |text| text.parse::<u64>().expect("a number"));
+    // Cargo adds `--bench`.
+    let mut arguments = std::env::args().skip(1).filter(|text| !text.starts_with("--"));
+    let records = arguments.next().map_or(1_000_000, |text| text.parse::<u64>().expect("a number"));
     let folder = tempfile::tempdir().expect("a folder");
     let listen = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let broker = BrokerSettings { data_dir: folder.path().join("broker"), listen, ..BrokerSettings::default() };
@@ -131,7 +133,7 @@ async fn archive(settings: &ClientSettings, folder: &Path, contract: Contract) {
     let settings = LakeSettings::new(settings.clone(), folder);
     let report = lake::run(settings, vec![contract], SinkStats::default(), drained()).await.expect("archived");
     let took = start.elapsed();
-    let found = lake::inspect(folder).expect("footers");
+    let found = lake::inspect(folder).await.expect("footers");
     let topic = &found["user_events"];
     assert_eq!(topic.rows, report.rows_written);
     say("archived", "user_events", topic.rows, took, topic.bytes as usize);

@@ -1,0 +1,422 @@
+//! One run of the search sink, from its templates to an error, a change of the topics, or the end it was asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use millrace_model::dead_letter::{DeadLetter, MalformedCode};
+use millrace_model::retry::{RetryDecision, RetryPolicy, after_failure};
+use millrace_model::{Classified, ErrorKind, Timestamp};
+use rdkafka::Message;
+use rdkafka::message::BorrowedMessage;
+use serde_json::Value;
+
+use super::bulk::{Document, Fate, body, fates};
+use super::index::Index;
+use super::settings::{
+    ANSWER_MS_MAX, BULK_BYTES_MAX, BULK_DOCUMENTS_MAX, BULK_WAIT_MS_MAX, RETENTION_MS, SEARCH_GROUP,
+    SearchSinkSettings, Server,
+};
+use crate::http::{Answer, Method, kind_of_status};
+use crate::kafka::producer::{Outgoing, Producer};
+use crate::kafka::reader::{Reader, is_out_of_range};
+use crate::kafka::{Cluster, Extent, Place};
+use crate::retry::{jitter, now};
+use crate::shutdown::{Ending, Shutdown};
+use crate::sink::watch::Due;
+use crate::sink::{Ended, SinkError, SinkStats, Watch, start};
+
+/// `job` of this sink's dead letters.
+const JOB: &str = "search";
+/// `code` of a document the server refused.
+const REFUSED: &str = "search_refused";
+/// Longest wait for the broker to take a dead letter.
+const LETTER_MAX: Duration = Duration::from_secs(10);
+
+/// A record that was read.
+struct Taken {
+    place: Place,
+    offset: i64,
+    time: Option<Timestamp>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    /// Its document, or code and reason why it is none.
+    document: Result<Document, (String, String)>,
+}
+
+pub(super) struct Session<'a> {
+    settings: &'a SearchSinkSettings,
+    server: &'a Server,
+    indices: HashMap<&'a str, &'a Index>,
+    stats: &'a SinkStats,
+    reader: Reader,
+    cluster: Cluster,
+    watch: Watch,
+    /// Next offset of what is in the indices.
+    done: HashMap<Place, i64>,
+    letters: Option<Arc<Producer>>,
+    retention_due: Due,
+}
+
+impl<'a> Session<'a> {
+    /// Puts the templates, finds where to go on and begins to read there.
+    pub(super) async fn open(
+        settings: &'a SearchSinkSettings,
+        server: &'a Server,
+        indices: &'a [Arc<Index>],
+        stats: &'a SinkStats,
+    ) -> Result<Self, SinkError> {
+        for index in indices {
+            let path = format!("/_index_template/{}", index.template_name());
+            let template = index.template(settings.search.replicas).to_string().into_bytes();
+            let answer = ask(server, Method::PUT, &path, "application/json", template, false).await?;
+            succeeded(server, "the template of an index", &answer)?;
+        }
+        let topics: Vec<Arc<str>> = indices.iter().map(|index| Arc::from(index.table.as_str())).collect();
+        let mut reader = Reader::new(&settings.client, SEARCH_GROUP)?;
+        let cluster = Cluster::new(&settings.client, SEARCH_GROUP)?;
+        let places = cluster.places(&topics).await?;
+        let extents = cluster.extents(&places).await?;
+        let done = cluster.committed(&places).await?;
+        let mut starts = HashMap::new();
+        for place in &places {
+            let next = done.get(place).copied();
+            let remedy =
+                "restore its data, or delete its indices and consumer group millrace-search, to write them anew";
+            starts.insert(place.clone(), start(place, next, extents.get(place).copied(), stats, remedy)?);
+        }
+        reader.assign(starts)?;
+        let watch = Watch::new(cluster.clone(), topics, places, stats.clone());
+        let indices = indices.iter().map(|index| (index.table.as_str(), index.as_ref())).collect();
+        let retention_due = Due::every(RETENTION_MS, true);
+        Ok(Session { settings, server, indices, stats, reader, cluster, watch, done, letters: None, retention_due })
+    }
+
+    /// Reads, gathers and writes until the end it is asked for.
+    pub(super) async fn run(&mut self, shutdown: &mut Shutdown) -> Result<Ended, SinkError> {
+        let mut targets: Option<HashMap<Place, Extent>> = None;
+        let (mut taken, mut bytes, mut first): (Vec<Taken>, usize, Option<Instant>) = (Vec::new(), 0, None);
+        let wait = Duration::from_millis(BULK_WAIT_MS_MAX);
+        loop {
+            match shutdown.asked() {
+                Ending::Stop => {
+                    self.commit().await;
+                    return Ok(Ended::Asked);
+                }
+                Ending::Drain if targets.is_none() => {
+                    targets = Some(self.cluster.extents(self.watch.places()).await?);
+                }
+                Ending::Drain | Ending::None => {}
+            }
+            let mut reader_empty = false;
+            while taken.len() < BULK_DOCUMENTS_MAX && bytes < BULK_BYTES_MAX && !reader_empty {
+                match self.reader.next() {
+                    Ok(Some(message)) => {
+                        bytes += message.payload_len();
+                        first.get_or_insert_with(Instant::now);
+                        taken.push(self.take(&message));
+                    }
+                    Ok(None) => reader_empty = true,
+                    Err(error) if is_out_of_range(&error) => return Ok(Ended::Changed),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let old = first.is_some_and(|first| first.elapsed() >= wait || targets.is_some());
+            if !taken.is_empty() && (!reader_empty || old) {
+                if !self.write(&taken, shutdown).await? {
+                    return Ok(Ended::Asked);
+                }
+                self.stats.read(taken.len() as u64);
+                taken.clear();
+                (bytes, first) = (0, None);
+            }
+            if taken.is_empty() && targets.as_ref().is_some_and(|targets| self.has_reached(targets)) {
+                self.commit().await;
+                return Ok(Ended::Asked);
+            }
+            if self.look_around(taken.is_empty()).await {
+                return Ok(Ended::Changed);
+            }
+            if reader_empty {
+                tokio::select! {
+                    () = self.reader.ready() => {}
+                    () = shutdown.at_least(if targets.is_some() { Ending::Stop } else { Ending::Drain }) => {}
+                }
+            }
+        }
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>) -> Taken {
+        let (partition, offset) = (message.partition(), message.offset());
+        let malformed = |code: MalformedCode, reason: &str| (code.name().to_owned(), reason.to_owned());
+        let row = match message.payload().map(serde_json::from_slice) {
+            None => Err(malformed(MalformedCode::Empty, "the record has no value")),
+            Some(Ok(Value::Object(row))) => Ok(row),
+            Some(Ok(_)) => Err(malformed(MalformedCode::NotAnObject, "the value is no JSON object")),
+            Some(Err(error)) => Err(malformed(MalformedCode::NotJson, &error.to_string())),
+        };
+        let document = row.and_then(|row| {
+            let index = self.indices.get(message.topic());
+            let index = index.ok_or_else(|| malformed(MalformedCode::Empty, "its topic has no index"))?;
+            let target = index.target(&row, partition, offset);
+            let target = target.map_err(|why| (MalformedCode::BadTime.name().to_owned(), why))?;
+            Ok(Document { target, version: offset + 1, row })
+        });
+        Taken {
+            place: Place::new(message.topic(), partition),
+            offset,
+            time: message.timestamp().to_millis().map(Timestamp::from_millis),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            document,
+        }
+    }
+
+    /// Writes until every document is in an index or in `dead_letters`. `false`: it was asked to stop before.
+    async fn write(&mut self, taken: &[Taken], shutdown: &mut Shutdown) -> Result<bool, SinkError> {
+        let policy = RetryPolicy::default();
+        let mut refused: Vec<(&Taken, String, String)> = Vec::new();
+        let mut open: Vec<&Taken> = Vec::new();
+        for one in taken {
+            match &one.document {
+                Ok(_) => open.push(one),
+                Err((code, reason)) => refused.push((one, code.clone(), reason.clone())),
+            }
+        }
+        let (mut failures, mut at_once) = (0, open.len().max(1));
+        while !open.is_empty() {
+            let now_tried = at_once.min(open.len());
+            let (again, asked) = match self.bulk(&open[..now_tried]).await {
+                Ok(Bulk::Fates(fates)) => {
+                    let mut again = Vec::new();
+                    let mut last = String::new();
+                    for (one, fate) in open.drain(..now_tried).zip(fates) {
+                        match fate {
+                            Fate::Taken | Fate::Older => {}
+                            Fate::Again(why) => {
+                                last = why;
+                                again.push(one);
+                            }
+                            Fate::Refused(why) => refused.push((one, REFUSED.into(), why)),
+                        }
+                    }
+                    let waits = !again.is_empty();
+                    // In the order they came: a newer version of the same document is behind the older one.
+                    again.append(&mut open);
+                    open = again;
+                    (waits.then_some(last), None)
+                }
+                Ok(Bulk::TooLarge) if now_tried == 1 => {
+                    let one = open.remove(0);
+                    refused.push((
+                        one,
+                        REFUSED.into(),
+                        "the server takes no request as large as this one document".into(),
+                    ));
+                    (None, None)
+                }
+                Ok(Bulk::TooLarge) => {
+                    at_once = now_tried / 2;
+                    (None, None)
+                }
+                Ok(Bulk::Later(why, asked)) => {
+                    // It may be too much at once for what the server may hold: then the same again would never be taken.
+                    at_once = (now_tried / 2).max(1);
+                    (Some(why), asked)
+                }
+                Err(error) if error.kind() == ErrorKind::Unavailable => (Some(error.to_string()), None),
+                Err(error) => return Err(error),
+            };
+            let Some(why) = again else {
+                failures = 0;
+                continue;
+            };
+            failures += 1;
+            let RetryDecision::After(pause) = after_failure(&policy, ErrorKind::Unavailable, failures, jitter()) else {
+                return Err(SinkError::new(ErrorKind::Internal, why));
+            };
+            let pause = pause.max(asked.unwrap_or_default());
+            tracing::warn!(
+                error = why,
+                documents = open.len(),
+                wait_ms = pause.as_millis() as u64,
+                "search sink waits"
+            );
+            self.stats.waits_for(&why);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = shutdown.at_least(Ending::Stop) => return Ok(false),
+            }
+        }
+        self.set_aside(&refused).await?;
+        for one in taken {
+            self.done.insert(one.place.clone(), one.offset + 1);
+        }
+        self.stats.wrote((taken.len() - refused.len()) as u64, now());
+        Ok(true)
+    }
+
+    async fn bulk(&self, open: &[&Taken]) -> Result<Bulk, SinkError> {
+        let documents: Vec<&Document> = open.iter().filter_map(|one| one.document.as_ref().ok()).collect();
+        let body = body(&documents).map_err(|error| SinkError::new(ErrorKind::Internal, error.to_string()))?;
+        let answer = ask(self.server, Method::POST, "/_bulk", "application/x-ndjson", body, true).await?;
+        match answer.status {
+            413 => return Ok(Bulk::TooLarge),
+            status if kind_of_status(status) == Some(ErrorKind::Unavailable) => {
+                return Ok(Bulk::Later(said(self.server, "a bulk request", &answer), answer.retry_after));
+            }
+            _ => succeeded(self.server, "a bulk request", &answer)?,
+        }
+        let fates = fates(&answer.body, documents.len());
+        Ok(Bulk::Fates(fates.map_err(|why| SinkError::new(ErrorKind::Unavailable, why))?))
+    }
+
+    /// Records that are no documents, complete, to `dead_letters`; acknowledged before the sink goes on.
+    async fn set_aside(&mut self, refused: &[(&Taken, String, String)]) -> Result<(), SinkError> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let mut texts = Vec::with_capacity(refused.len());
+        for (taken, code, reason) in refused {
+            let place = &taken.place;
+            tracing::warn!(topic = &*place.topic, place.partition, taken.offset, reason, "document set aside");
+            let letter = letter(taken, code, reason);
+            let text = serde_json::to_vec(&letter).map_err(|e| SinkError::new(ErrorKind::Internal, e.to_string()))?;
+            texts.push((letter.dead_letter_id, text));
+            self.stats.set_aside();
+        }
+        let producer = match &self.letters {
+            Some(producer) => Arc::clone(producer),
+            None => Arc::clone(self.letters.insert(Arc::new(Producer::new(&self.settings.client, None)?))),
+        };
+        let sent = tokio::task::spawn_blocking(move || {
+            for (id, text) in &texts {
+                let (key, value) = (Some(id.as_bytes()), Some(text.as_slice()));
+                producer
+                    .send(Outgoing { topic: "dead_letters", partition: None, key, value, time: None }, LETTER_MAX)?;
+            }
+            producer.flush(LETTER_MAX)
+        });
+        let sent = sent.await.map_err(|error| SinkError::new(ErrorKind::Internal, error.to_string()))?;
+        if sent.is_err() {
+            // A producer that failed once reports that failure for ever.
+            self.letters = None;
+        }
+        sent.map_err(SinkError::from)
+    }
+
+    fn has_reached(&self, targets: &HashMap<Place, Extent>) -> bool {
+        let positions = self.reader.positions();
+        targets.iter().all(|(place, extent)| positions.get(place).is_some_and(|at| *at >= extent.end))
+    }
+
+    /// Lag, group, partitions, old indices. `true`: the topics have other partitions now.
+    async fn look_around(&mut self, all_written: bool) -> bool {
+        let done = || if all_written { self.reader.positions() } else { self.done.clone() };
+        if self.watch.changed(&done).await {
+            return true;
+        }
+        self.watch.publish(&done);
+        if self.retention_due.passed()
+            && let Err(error) = self.delete_past().await
+        {
+            tracing::warn!(%error, "old indices are not deleted");
+        }
+        false
+    }
+
+    /// The group's offsets say where the next start goes on; when they cannot be kept now, documents are written again.
+    async fn commit(&self) {
+        if let Err(error) = self.cluster.commit(&self.done).await {
+            tracing::warn!(%error, "offsets of the search sink are not kept; the next start writes some documents again");
+        }
+    }
+
+    async fn delete_past(&self) -> Result<(), SinkError> {
+        for index in self.indices.values() {
+            let Some(days) = index.days() else { continue };
+            let path = format!("/{days}/_settings?filter_path=*.settings.index.uuid&allow_no_indices=true");
+            let answer = ask(self.server, Method::GET, &path, "application/json", Vec::new(), false).await?;
+            succeeded(self.server, "the list of indices", &answer)?;
+            let found: HashMap<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let names: Vec<String> = found.into_keys().collect();
+            for name in index.past(&names, now()) {
+                let path = format!("/{name}");
+                let answer = ask(self.server, Method::DELETE, &path, "application/json", Vec::new(), false).await?;
+                // Somebody else may have deleted it.
+                if answer.status != 404 {
+                    succeeded(self.server, "the deletion of an old index", &answer)?;
+                }
+                tracing::info!(index = name, "its topic's retention is over: deleted");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a `_bulk` came to.
+enum Bulk {
+    Fates(Vec<Fate>),
+    TooLarge,
+    Later(String, Option<Duration>),
+}
+
+async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: Vec<u8>,
+    compressed: bool,
+) -> Result<Answer, SinkError> {
+    let mut headers = vec![("content-type", content_type)];
+    if compressed {
+        headers.push(("content-encoding", "gzip"));
+    }
+    if let Some(authorization) = &server.authorization {
+        headers.push(("authorization", authorization.reveal()));
+    }
+    let answer = server.http.send(method, path, &headers, body, Duration::from_millis(ANSWER_MS_MAX)).await;
+    answer.map_err(|error| SinkError::new(error.kind(), error.to_string()))
+}
+
+fn succeeded(server: &Server, what: &str, answer: &Answer) -> Result<(), SinkError> {
+    match kind_of_status(answer.status) {
+        None => Ok(()),
+        // No record is at fault here: the request is ours.
+        Some(ErrorKind::Data) => Err(SinkError::new(ErrorKind::Invalid, said(server, what, answer))),
+        Some(kind) => Err(SinkError::new(kind, said(server, what, answer))),
+    }
+}
+
+fn said(server: &Server, what: &str, answer: &Answer) -> String {
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let reason = body["error"]["reason"].as_str().or(body["error"].as_str()).unwrap_or_default();
+    format!("search server {}: {what} is answered {} {reason}", server.http.server(), answer.status)
+}
+
+fn letter(taken: &Taken, code: &str, reason: &str) -> DeadLetter {
+    let Place { topic, partition } = &taken.place;
+    DeadLetter {
+        // With the sink's name: the store sink may have refused the same record.
+        dead_letter_id: DeadLetter::id(topic, *partition, taken.offset, Some(JOB)),
+        kind: "sink".into(),
+        code: code.into(),
+        reason: reason.into(),
+        field: None,
+        topic: topic.to_string(),
+        partition: *partition,
+        offset: taken.offset,
+        record_time: taken.time,
+        event_time: None,
+        watermark: None,
+        table: Some(topic.to_string()),
+        job: JOB.into(),
+        first_seen: now(),
+        key_base64: taken.key.as_ref().map(|key| BASE64.encode(key)),
+        value_base64: taken.value.as_ref().map(|value| BASE64.encode(value)),
+        headers: None,
+    }
+}
