@@ -1,6 +1,6 @@
 //! What protects a page: a content policy that allows only us, and no foreign host names on a loopback address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::answer::Problem;
-use crate::settings::DashboardSettings;
 use crate::shared::Shared;
 
 /// Only what we serve ourselves; pictures also from memory, for saving a chart as PNG.
@@ -21,7 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(crate) async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     shared.requests.fetch_add(1, Ordering::Relaxed);
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let mut response = if host_is_allowed(&shared.settings, host) {
+    let mut response = if host_is_allowed(shared.settings.listen, &shared.settings.hosts_allowed, host) {
         next.run(request).await
     } else {
         let detail = "this host name is not ours; name it in the dashboard's allowed hosts if it should be";
@@ -44,11 +43,11 @@ pub(crate) async fn guard(State(shared): State<Arc<Shared>>, request: Request, n
 
 /// A page of another site can make a browser send requests here under a name it controls (DNS rebinding). On a
 /// loopback address only loopback names are answered, unless the settings name others.
-fn host_is_allowed(settings: &DashboardSettings, host: &str) -> bool {
+pub(crate) fn host_is_allowed(listen: SocketAddr, hosts_allowed: &[String], host: &str) -> bool {
     let name = host_name(host);
     let local = name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let named = settings.hosts_allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
-    match (settings.hosts_allowed.is_empty(), settings.listen.ip().is_loopback()) {
+    let named = hosts_allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name));
+    match (hosts_allowed.is_empty(), listen.ip().is_loopback()) {
         (true, true) => local,
         (true, false) => true,
         (false, _) => named || local,
@@ -69,10 +68,6 @@ mod tests {
 
     #[test]
     fn hosts() {
-        let settings = |listen: &str, hosts: &[&str]| DashboardSettings {
-            hosts_allowed: hosts.iter().map(|host| (*host).to_owned()).collect(),
-            ..DashboardSettings::listen_on(listen.parse().expect("an address"))
-        };
         for (listen, hosts, host, allowed) in [
             ("127.0.0.1:80", &[][..], "localhost:8080", true),
             ("127.0.0.1:80", &[], "127.0.0.1", true),
@@ -84,7 +79,9 @@ mod tests {
             ("0.0.0.0:80", &["dash.example"], "dash.example:443", true),
             ("0.0.0.0:80", &["dash.example"], "evil.example", false),
         ] {
-            assert_eq!(host_is_allowed(&settings(listen, hosts), host), allowed, "{listen} {hosts:?} {host}");
+            let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+            let listen: SocketAddr = listen.parse().expect("an address");
+            assert_eq!(host_is_allowed(listen, &hosts, host), allowed, "{listen} {hosts:?} {host}");
         }
     }
 }

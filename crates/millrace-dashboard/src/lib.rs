@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Reading order: [`settings`] → `cache` (recent rows, bounded) → `view` (what a page shows, as plain data) → `section`
-//! (live parts and their differences) → `kafka` (a look at the cluster) → `page` (HTML) → `live` (the streams) → `api` → `server`. The browser's side is
+//! (live parts and their differences) → `kafka` (a look at the cluster) → `page` (HTML) → `live` (the streams) → `api` → [`service`]
+//! (answers of other roles) → `server`. The browser's side is
 //! in `assets/`: hand-written modules that put pushed HTML in its place, format numbers and draw charts; they compute
 //! no figures of their own.
 //!
@@ -36,6 +37,7 @@ mod raw;
 mod row;
 mod section;
 mod server;
+pub mod service;
 pub mod settings;
 mod shared;
 mod store;
@@ -45,5 +47,5 @@ mod view;
 
 pub use error::DashboardError;
 pub use feed::LiveBatch;
-pub use server::{Dashboard, start};
+pub use server::{Dashboard, start, start_with};
 pub use settings::{DashboardSettings, KafkaSettings, Limits};

@@ -20,6 +20,7 @@ use crate::error::DashboardError;
 use crate::feed::{self, LiveBatch};
 use crate::page::{self, Page};
 use crate::params::Params;
+use crate::service::{self, Services};
 use crate::settings::{DashboardSettings, Limits};
 use crate::shared::Shared;
 use crate::store::{Store, load};
@@ -48,6 +49,20 @@ pub async fn start(
     tables: Vec<Contract>,
     live: mpsc::Receiver<LiveBatch>,
 ) -> Result<Dashboard, DashboardError> {
+    start_with(settings, store, tables, live, &Services::default()).await
+}
+
+/// As [`start`], with the answers of other roles behind the same address.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_with(
+    settings: DashboardSettings,
+    store: Store,
+    tables: Vec<Contract>,
+    live: mpsc::Receiver<LiveBatch>,
+    services: &Services,
+) -> Result<Dashboard, DashboardError> {
     check(&settings.limits)?;
     let mut cache = Cache::new(with_system_tables(tables), &settings.limits);
     load(&store, &mut cache).await.map_err(|(table, source)| DashboardError::Store { table, source })?;
@@ -68,7 +83,7 @@ pub async fn start(
     }
     let closing = shared.closing.clone();
     let mut closes = shared.closing.subscribe();
-    let routes = router(shared);
+    let routes = router(shared, services);
     let server = tokio::spawn(async move {
         let until = async move {
             let _ = closes.wait_for(|closing| *closing).await;
@@ -129,7 +144,7 @@ fn with_system_tables(mut tables: Vec<Contract>) -> Vec<Contract> {
     tables
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: Arc<Shared>, services: &Services) -> Router {
     let mut router = Router::new();
     for page in Page::ALL {
         let show = move |state: State<Arc<Shared>>, params: Params| page::show(page, state, params);
@@ -139,6 +154,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/events", get(live::events))
         .route("/assets/{name}", get(assets::serve))
         .merge(api::routes())
+        .merge(service::routes(services))
         .fallback(|| async { Problem::not_found("there is no such page; the pages are linked from /").into_response() })
         .layer(middleware::from_fn_with_state(shared.clone(), guard::guard))
         .with_state(shared)

@@ -41,6 +41,8 @@ pub(crate) struct QueryStatus {
     pub(crate) active: bool,
     /// A batch is being worked on.
     pub(crate) in_batch: bool,
+    /// The last trigger found no new records: rows of closed windows, which come a batch after the records, are out too.
+    pub(crate) settled: bool,
 }
 
 /// Sessions are kept by user and id; the name shows on Spark's page.
@@ -223,7 +225,8 @@ impl Session {
     pub(crate) fn status(&self, query: &RunningQuery) -> Result<QueryStatus, SparkError> {
         match self.query(query, QueryCommand::Status(true))? {
             Some(QueryResult::Status(status)) => {
-                Ok(QueryStatus { active: status.is_active, in_batch: status.is_trigger_active })
+                let in_batch = status.is_trigger_active;
+                Ok(QueryStatus { active: status.is_active, in_batch, settled: !in_batch && !status.is_data_available })
             }
             other => Err(unexpected("status", &other)),
         }

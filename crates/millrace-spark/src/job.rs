@@ -123,6 +123,8 @@ pub enum SparkOutputMode {
     Update,
     /// Once, when final.
     Append,
+    /// All of them, in every batch.
+    Complete,
 }
 
 impl SparkOutputMode {
@@ -130,6 +132,7 @@ impl SparkOutputMode {
         match self {
             SparkOutputMode::Update => "update",
             SparkOutputMode::Append => "append",
+            SparkOutputMode::Complete => "complete",
         }
     }
 }

@@ -58,6 +58,9 @@ pub enum SparkEvent {
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 /// Longest sleep between two looks at the stop signal.
 const STEP: Duration = Duration::from_millis(50);
+/// Longest wait, when asked to stop, for a query to run out of new records; with records always coming it is stopped between
+/// two batches, where the next may just have begun and is then done again.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
 
 /// Runs a job on the calling thread until `stop` says so, or until all queries have finished (with
 /// [`SparkTrigger::AvailableNow`]). Not for threads of a tokio runtime.
@@ -295,14 +298,18 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Stops all queries, each between two batches; whichever comes to the end of its batch first.
+    /// Stops all queries, each when it has run out of new records or at least between two batches; whichever comes there first.
     fn stop_all(&mut self, session: &Session, watched: &[Watched<'a>]) -> Result<(), SparkError> {
         let until = Instant::now() + self.settings.stop_max;
+        let settle_until = Instant::now() + SETTLE_MAX.min(self.settings.stop_max);
         let mut left: Vec<&Watched<'a>> = watched.iter().filter(|one| one.state == State::Running).collect();
         while !left.is_empty() {
             let mut still = Vec::new();
             for one in left {
-                if session.status(&one.query)?.in_batch && Instant::now() < until {
+                let status = session.status(&one.query)?;
+                let now = Instant::now();
+                let busy = status.in_batch || (!status.settled && now < settle_until);
+                if status.active && busy && now < until {
                     still.push(one);
                 } else {
                     session.stop(&one.query)?;

@@ -3,6 +3,7 @@
 mod audit;
 mod bounded;
 mod commands;
+mod lake;
 mod pipelines;
 mod product;
 mod progress;
@@ -31,12 +32,19 @@ fn main() -> ExitCode {
         commands::Mode::Sink(options) => commands::role::sink(&command.global, &options),
         commands::Mode::Lake(options) => commands::role::lake(&command.global, &options),
         commands::Mode::Dashboard(options) => commands::role::dashboard(&command.global, &options),
+        commands::Mode::Recommend(options) => commands::role::recommend(&command.global, &options),
+        commands::Mode::Score(options) => commands::role::score(&command.global, &options),
+        commands::Mode::Notify(options) => commands::role::notify(&command.global, &options),
         commands::Mode::Topics(options) => commands::role::topics(&command.global, &options),
         commands::Mode::Check(options) => commands::check::run(&command.global, options),
         commands::Mode::Explain(options) => commands::explain::run(&command.global, options),
         commands::Mode::Query(options) => commands::query::run(&command.global, options),
         commands::Mode::Replay(options) => commands::replay::run(&command.global, options),
         commands::Mode::Cluster(options) => commands::cluster::run(&command.global, options),
+        commands::Mode::DeadLetters(options) => commands::dead_letters::run(&command.global, options),
+        commands::Mode::Evaluate(options) => commands::evaluate::run(&command.global, options),
+        commands::Mode::Alerts(options) => commands::alerts::run(&command.global, options),
+        commands::Mode::Fraud(options) => commands::fraud::run(&command.global, options),
         commands::Mode::Audit(options) => commands::audit::run(&command.global, options),
     };
     match result {

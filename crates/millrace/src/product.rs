@@ -2,31 +2,36 @@
 //! flow.
 //!
 //! ```text
-//!  start:  broker ─▶ topics ─▶ store ─▶ dashboard, sink, lake ─▶ jobs ─▶ (simulator, by its command)
-//!  end:    (simulator) ─▶ jobs, when all have caught up ─▶ sink, lake, when they have ─▶ dashboard ─▶ store ─▶ broker
+//!  start:  broker ─▶ topics ─▶ store ─▶ dashboard, sink, lake, recommend, score, alerts ─▶ jobs ─▶ (simulator)
+//!  end:    (simulator) ─▶ jobs and score, when they have caught up ─▶ sink, lake, recommend, alerts ─▶ dashboard ─▶ store ─▶ broker
 //! ```
+
+mod parts;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use millrace_broker::{Broker, BrokerSettings, FsyncPolicy};
+use millrace_broker::Broker;
 use millrace_connectors::kafka::{ClientSettings, broker_ends, topics};
-use millrace_connectors::lake::{self, LakeSettings};
+use millrace_connectors::lake::LakeSettings;
 use millrace_connectors::sink::SinkStats;
-use millrace_connectors::sink::store::{self as store_sink, StoreSinkSettings};
+use millrace_connectors::sink::search::SearchSinkSettings;
+use millrace_connectors::sink::store::StoreSinkSettings;
 use millrace_connectors::store::Store;
-use millrace_connectors::{Ending, Shutdown, ShutdownSwitch, shutdown};
+use millrace_connectors::{Ending, ShutdownSwitch, shutdown};
+use millrace_dashboard::service::{self, ServiceServer, Services};
 use millrace_dashboard::{Dashboard, DashboardSettings, KafkaSettings};
 use millrace_model::{Contract, Role};
 use tokio::task::JoinHandle;
 
-use crate::commands::Invalid;
-use crate::pipelines::{Pipelines, Planned};
+pub(crate) use self::parts::{cluster, store_url, stored_tables};
+use self::parts::{ended, notifier, open_store, plan, run_lake, run_search, run_sink, search, start_broker};
+use crate::pipelines::Pipelines;
 use crate::roles::backends::{self, JobPlace};
 use crate::roles::jobs::{self, JobHandle};
-use crate::roles::live;
+use crate::roles::{live, recommend, score};
 use crate::runtime_file::RuntimeFile;
 use crate::settings::Settings;
 use crate::statics::Statics;
@@ -40,17 +45,42 @@ pub(crate) struct Roles {
     pub(crate) sink: bool,
     pub(crate) lake: bool,
     pub(crate) dashboard: bool,
+    pub(crate) recommend: bool,
+    pub(crate) score: bool,
+    /// Alerts, where the settings have routes for them.
+    pub(crate) notify: bool,
     /// Other processes run the other roles, and perhaps this one too: the cluster divides the work.
     pub(crate) alone: bool,
 }
 
 impl Roles {
     /// The whole product in this process.
-    pub(crate) const ALL: Roles =
-        Roles { jobs: true, intake: true, sink: true, lake: true, dashboard: true, alone: false };
+    pub(crate) const ALL: Roles = Roles {
+        jobs: true,
+        intake: true,
+        sink: true,
+        lake: true,
+        dashboard: true,
+        recommend: true,
+        score: true,
+        notify: true,
+        alone: false,
+    };
     /// One role of many, to be switched on.
-    pub(crate) const ALONE: Roles =
-        Roles { jobs: false, intake: false, sink: false, lake: false, dashboard: false, alone: true };
+    pub(crate) const ALONE: Roles = Roles {
+        jobs: false,
+        intake: false,
+        sink: false,
+        lake: false,
+        dashboard: false,
+        recommend: false,
+        score: false,
+        notify: false,
+        alone: true,
+    };
+    /// A product that nobody asks: neither page nor answers nor alerts.
+    pub(crate) const UNASKED: Roles =
+        Roles { dashboard: false, recommend: false, score: false, notify: false, ..Roles::ALL };
 }
 
 /// The running product.
@@ -69,6 +99,12 @@ pub(crate) struct Product {
     sink_switch: ShutdownSwitch,
     sink: Option<JoinHandle<anyhow::Result<()>>>,
     lake: Option<JoinHandle<anyhow::Result<()>>>,
+    recommend: Option<JoinHandle<anyhow::Result<()>>>,
+    score: Option<JoinHandle<anyhow::Result<()>>>,
+    /// Of a recommender or scorer that runs alone.
+    answers: Option<ServiceServer>,
+    notify: Option<JoinHandle<anyhow::Result<()>>>,
+    search: Option<JoinHandle<anyhow::Result<()>>>,
     has_lake: bool,
     found_by_others: bool,
 }
@@ -95,6 +131,8 @@ impl Product {
     pub(crate) async fn start(settings: &Settings, pipelines: Pipelines, roles: Roles) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Handle::current();
         let planned = plan(&pipelines, &Statics::new(runtime.clone()))?;
+        let notifier = if roles.notify { notifier(settings, &planned)? } else { None };
+        let search = search(settings, &planned)?;
         let data_dir = settings.data_dir()?;
         std::fs::create_dir_all(&data_dir)
             .with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
@@ -107,7 +145,7 @@ impl Product {
         topics::ensure(&kafka, &contracts, settings.kafka.replication).await?;
         let store_url = store_url(settings, &data_dir);
         let tables = stored_tables(&contracts);
-        let store = match roles.sink || roles.dashboard {
+        let store = match roles.sink || roles.dashboard || notifier.is_some() {
             true => Some(open_store(&store_url, &tables).await?),
             false => None,
         };
@@ -122,9 +160,35 @@ impl Product {
         let lake = (roles.lake && settings.lake.enabled).then(|| {
             let mut lake = LakeSettings::new(kafka.clone(), lake_dir.clone());
             lake.limits.wait_ms_max = u64::try_from(settings.lake.flush_interval.as_millis()).unwrap_or(u64::MAX);
+            lake.shared = roles.alone;
             let sources: Vec<Contract> = planned.contracts.of_role(Role::Source).cloned().collect();
             tokio::spawn(run_lake(lake, sources, SinkStats::default(), sink_shutdown.clone()))
         });
+        let recommend = match roles.recommend && settings.recommend.enabled {
+            true => Some(recommend::start(&settings.recommend, &kafka, &data_dir, sink_shutdown.clone())?),
+            false => None,
+        };
+        // With the jobs, as it writes topics that the sink reads.
+        let score = match roles.score && settings.score.enabled {
+            true => Some(score::start(&settings.score, &kafka, &data_dir, job_shutdown.clone())?),
+            false => None,
+        };
+        let services = Services {
+            recommends: recommend.as_ref().map(recommend::recommends),
+            scores: score.as_ref().map(score::answer::scores),
+        };
+        let listen = if recommend.is_some() { settings.recommend.listen } else { settings.score.listen };
+        let answers = match (recommend.is_some() || score.is_some()) && !roles.dashboard {
+            true => Some(service::serve(listen, settings.dashboard.hosts_allowed.clone(), &services).await?),
+            false => None,
+        };
+        let search = search.filter(|_| roles.sink).map(|(search, tables)| {
+            let settings = SearchSinkSettings::new(kafka.clone(), search);
+            tokio::spawn(run_search(settings, tables, sink_shutdown.clone()))
+        });
+        let notify = notifier
+            .zip(store.clone())
+            .map(|(notifier, store)| tokio::spawn(notifier.run(kafka.clone(), store, sink_shutdown.clone())));
         let dashboard = match store.clone().filter(|_| roles.dashboard) {
             None => None,
             Some(store) => {
@@ -138,7 +202,7 @@ impl Product {
                     kafka_ui: of_page.kafka_ui.clone(),
                     ..DashboardSettings::listen_on(of_page.listen)
                 };
-                Some(millrace_dashboard::start(page, store, results, live).await?)
+                Some(millrace_dashboard::start_with(page, store, results, live, &services).await?)
             }
         };
         let place =
@@ -170,6 +234,11 @@ impl Product {
             sink,
             has_lake: lake.is_some(),
             lake,
+            recommend: recommend.map(|recommend| recommend.task),
+            score: score.map(|score| score.task),
+            answers,
+            notify,
+            search,
             found_by_others: !roles.alone,
         })
     }
@@ -192,6 +261,11 @@ impl Product {
         self.dashboard.as_ref().map(Dashboard::address)
     }
 
+    /// Address of a recommender or scorer that runs alone.
+    pub(crate) fn answers(&self) -> Option<SocketAddr> {
+        self.answers.as_ref().map(ServiceServer::address)
+    }
+
     /// Waits until every job has read everything; false when that takes too long.
     pub(crate) async fn catch_up(&self, patience: Duration) -> bool {
         self.job_switch.ask(Ending::Drain);
@@ -210,15 +284,28 @@ impl Product {
     /// # Errors
     /// The first role that ended badly; the others are ended all the same.
     pub(crate) async fn settle(&mut self) -> anyhow::Result<Ended> {
-        let drained = self.sink_switch.asked() == Ending::Stop || self.catch_up(DRAIN_MAX).await;
+        let is_at_once = self.sink_switch.asked() == Ending::Stop;
+        let drained = is_at_once || self.catch_up(DRAIN_MAX).await;
+        let mut score = self.score.take();
+        let mut scored = None;
+        if let Some(role) = score.as_mut().filter(|_| !is_at_once) {
+            // It drains with the jobs, and ends by itself.
+            scored = tokio::time::timeout(DRAIN_MAX, ended(Some(role))).await.ok();
+        }
         self.job_switch.ask(Ending::Stop);
+        let scored = match scored {
+            Some(ended) => ended,
+            None if score.is_some() => ended(score.as_mut()).await,
+            None => Ok(()),
+        };
         let jobs = std::mem::take(&mut self.jobs);
-        let ended = tokio::task::spawn_blocking(move || jobs::join(jobs)).await.context("the jobs' threads")?;
+        let joined = tokio::task::spawn_blocking(move || jobs::join(jobs)).await.context("the jobs' threads")?;
         let failed_jobs =
-            ended.into_iter().filter_map(|(name, status)| status.failure().map(|why| (name, why))).collect();
+            joined.into_iter().filter_map(|(name, status)| status.failure().map(|why| (name, why))).collect();
         self.sink_switch.ask(Ending::Drain);
-        let mut first_error = None;
-        for role in [self.sink.take(), self.lake.take()].into_iter().flatten() {
+        let mut first_error = scored.err();
+        let (sink, lake, recommend) = (self.sink.take(), self.lake.take(), self.recommend.take());
+        for role in [sink, lake, recommend, self.notify.take(), self.search.take()].into_iter().flatten() {
             if let Err(error) = role.await.unwrap_or_else(|panic| Err(anyhow!("a role was cut off: {panic}"))) {
                 first_error.get_or_insert(error);
             }
@@ -237,6 +324,9 @@ impl Product {
         if let Some(dashboard) = self.dashboard {
             dashboard.shutdown().await;
         }
+        if let Some(answers) = self.answers {
+            answers.shutdown().await;
+        }
         if let Some(store) = self.store {
             store.close().await;
         }
@@ -252,10 +342,15 @@ impl Product {
 
     /// The first role that ends by itself, which none should, with the reason. Waits for ever when nothing fails.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
-        let (sink, lake) = (self.sink.as_mut(), self.lake.as_mut());
+        let (sink, lake, recommend) = (self.sink.as_mut(), self.lake.as_mut(), self.recommend.as_mut());
+        let (score, notify, search) = (self.score.as_mut(), self.notify.as_mut(), self.search.as_mut());
         let ended = tokio::select! {
             ended = ended(sink) => ended,
             ended = ended(lake) => ended,
+            ended = ended(recommend) => ended,
+            ended = ended(score) => ended,
+            ended = ended(notify) => ended,
+            ended = ended(search) => ended,
             () = jobs::all_failed(&self.jobs) => return anyhow!("every job has stopped; the log says why"),
         };
         ended.err().unwrap_or_else(|| anyhow!("a role ended without being asked"))
@@ -283,107 +378,8 @@ impl Product {
         settled
     }
 
-    /// The lake's folder, when there is a lake.
+    /// The lake's folder or `s3://…`, when there is a lake.
     pub(crate) fn lake(&self) -> Option<&Path> {
         self.has_lake.then_some(self.lake_dir.as_path())
     }
-}
-
-fn plan(pipelines: &Pipelines, statics: &Statics) -> anyhow::Result<Planned> {
-    Ok(pipelines
-        .plan(statics)
-        .map_err(|errors| Invalid(format!("the pipelines cannot run:\n\n{}", pipelines.explain(&errors))))?)
-}
-
-/// How a role's task ends; never, when there is none.
-async fn ended(role: Option<&mut JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
-    match role {
-        Some(role) => role.await.unwrap_or_else(|panic| Err(anyhow!("a role was cut off: {panic}"))),
-        None => std::future::pending().await,
-    }
-}
-
-async fn open_store(url: &str, tables: &[Contract]) -> anyhow::Result<Store> {
-    let store = Store::open(url).await?;
-    store.ensure_tables(tables).await?;
-    Ok(store)
-}
-
-/// The cluster of the settings, else the one of the product that runs on this data folder.
-///
-/// # Errors
-/// [`Invalid`]: there is neither.
-pub(crate) fn cluster(settings: &Settings, data_dir: &Path) -> anyhow::Result<ClientSettings> {
-    let servers = match settings.kafka.bootstrap_servers.as_str() {
-        "" => RuntimeFile::find(data_dir).map(|running| running.kafka),
-        servers => Some(servers.to_owned()),
-    };
-    let text = "a role alone needs a Kafka cluster, or a product that runs on the same data folder: name the cluster with \
-                --bootstrap-servers HOST:PORT,… or MILLRACE_KAFKA_BOOTSTRAP_SERVERS";
-    let mut kafka = ClientSettings::new(servers.ok_or_else(|| Invalid(text.into()))?);
-    kafka.properties = settings.kafka.properties.clone();
-    Ok(kafka)
-}
-
-/// The embedded broker, unless the settings name a cluster.
-async fn start_broker(settings: &Settings, data_dir: &Path) -> anyhow::Result<(Option<Broker>, ClientSettings)> {
-    if !settings.kafka.bootstrap_servers.is_empty() {
-        return Ok((None, cluster(settings, data_dir)?));
-    }
-    let fsync = match settings.broker.fsync.as_str() {
-        "always" => FsyncPolicy::BeforeAck,
-        "interval" => FsyncPolicy::EveryMs(1_000),
-        other => return Err(Invalid(format!("broker.fsync is `{other}`; write `interval` or `always`")).into()),
-    };
-    let broker = Broker::start(BrokerSettings {
-        data_dir: data_dir.join("broker"),
-        listen: settings.broker.listen,
-        listen_beyond_loopback: settings.broker.listen_beyond_loopback,
-        fsync,
-        ..BrokerSettings::default()
-    })
-    .await
-    .context("the embedded broker cannot start")?;
-    let mut kafka = ClientSettings::new(broker.address().to_string());
-    kafka.properties = settings.kafka.properties.clone();
-    Ok((Some(broker), kafka))
-}
-
-/// The store's URL: as set, else SQLite in the data folder.
-pub(crate) fn store_url(settings: &Settings, data_dir: &Path) -> String {
-    if settings.store.url.is_empty() {
-        format!(
-            "sqlite://{}",
-            std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned()).join("millrace.db").display()
-        )
-    } else {
-        settings.store.url.clone()
-    }
-}
-
-/// The tables of the store: results, dead letters and progress.
-pub(crate) fn stored_tables(contracts: &[Contract]) -> Vec<Contract> {
-    let stored = |contract: &&Contract| contract.role != Role::Source && contract.name != "answer_key";
-    contracts.iter().filter(stored).cloned().collect()
-}
-
-async fn run_sink(
-    settings: StoreSinkSettings,
-    tables: Vec<Contract>,
-    store: Store,
-    stats: SinkStats,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
-    store_sink::run(settings, tables, store, stats, shutdown).await.context("the store sink has stopped")?;
-    Ok(())
-}
-
-async fn run_lake(
-    settings: LakeSettings,
-    sources: Vec<Contract>,
-    stats: SinkStats,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
-    lake::run(settings, sources, stats, shutdown).await.context("the lake has stopped")?;
-    Ok(())
 }

@@ -15,9 +15,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::ValueEnum;
+use millrace_connectors::sink::search::SearchSettings;
 use millrace_model::names::did_you_mean;
 use millrace_model::time::parse_duration;
 use serde::{Deserialize, Deserializer};
+
+use crate::roles::recommend::RecommendSettings;
+use crate::roles::score::ScoreSettings;
 
 /// Everything that can be set in the file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,11 +40,15 @@ pub(crate) struct Settings {
     pub(crate) kafka: Kafka,
     pub(crate) broker: Broker,
     pub(crate) store: Store,
+    pub(crate) sink: Sink,
     pub(crate) dashboard: Dashboard,
     pub(crate) engine: Engine,
     pub(crate) spark: Spark,
     pub(crate) lake: Lake,
+    pub(crate) notify: crate::roles::notify::settings::Notify,
     pub(crate) simulate: Simulate,
+    pub(crate) recommend: RecommendSettings,
+    pub(crate) score: ScoreSettings,
 }
 
 /// What runs a pipeline.
@@ -133,6 +141,14 @@ pub(crate) struct Store {
     pub(crate) url: String,
 }
 
+/// Where results go besides the store.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sink {
+    /// Elasticsearch or OpenSearch.
+    pub(crate) elasticsearch: SearchSettings,
+}
+
 /// The dashboard.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -189,7 +205,7 @@ impl Default for Engine {
             epoch_bytes_max: 16 << 20,
             idle_timeout: Duration::from_secs(5),
             snapshot_interval: Duration::from_secs(30),
-            groups_max: 10_000_000,
+            groups_max: 100_000_000,
             state_bytes_max: 4 << 30,
             record_bytes_max: 1 << 20,
         }
@@ -242,13 +258,13 @@ fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).map_err(serde::de::Error::custom)
 }
 
 /// An address a browser opens; empty: none.
-fn web_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn web_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     check_web_address(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 

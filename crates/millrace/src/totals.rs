@@ -13,6 +13,7 @@ use millrace_engine::batch::BatchSession;
 use millrace_model::money::format_minor;
 use serde_json::{Map, Value};
 
+use crate::lake::LakeTables;
 use crate::product::Product;
 use crate::topic_scan::scan;
 
@@ -79,15 +80,11 @@ pub(crate) async fn collect(product: &Product) -> anyhow::Result<Totals> {
     let stored = product.store()?.query(sql, &[]).await?;
     totals.adjustments.push(("store", stored.first().map_or(0, |row| integer(row, "n"))));
     if let Some(lake) = product.lake() {
-        let session = BatchSession::new();
-        let transactions = lake.join("transactions");
-        if transactions.is_dir() {
-            session.register_lake("transactions", &transactions).await?;
+        let (session, tables) = (BatchSession::new(), LakeTables::open(lake)?);
+        if tables.register(&session, "transactions").await? {
             totals.places.push(("lake", from_lake(&session).await?));
         }
-        let inventory = lake.join("inventory_updates");
-        if inventory.is_dir() {
-            session.register_lake("inventory_updates", &inventory).await?;
+        if tables.register(&session, "inventory_updates").await? {
             let sql = "SELECT count(*) AS n FROM inventory_updates WHERE event_type = 'stock_adjusted'";
             let answer = session.query(sql).await?;
             totals.adjustments.push(("lake", answer.batches.first().map_or(0, |batch| number(batch, "n", 0))));

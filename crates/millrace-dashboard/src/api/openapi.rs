@@ -67,6 +67,30 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
             ("q", "query", "Words to find a product by", TEXT),
         ],
     ),
+    (
+        "/v1/recommendations",
+        "What to show a visitor now; each item with its score, where it comes from and, if asked, what speaks for it",
+        JSON,
+        &[
+            (
+                "placement",
+                "query",
+                "next, similar, bought_together, trending, visitor, cart_reminder or one of the settings",
+                TEXT,
+            ),
+            ("visitor", "query", "The visitor: the anonymous id of their events", TEXT),
+            ("session", "query", "The session, when the client has ids of its own", TEXT),
+            ("product", "query", "The product being looked at", TEXT),
+            ("count", "query", "Items wanted, up to 200", COUNT),
+            ("evidence", "query", "true: say why", TEXT),
+        ],
+    ),
+    (
+        "/v1/recommendations/comparison",
+        "What the answers of each placement led to, and the uplift between placements that share traffic",
+        JSON,
+        &[],
+    ),
     ("/api/kafka", "The cluster: brokers, topics, groups and their lag, as of the last look", JSON, &[]),
     (
         "/api/kafka/messages",

@@ -129,6 +129,8 @@ async fn probes_metrics_and_description() {
             "/events" => 400,
             // There is no cluster here.
             "/api/kafka/messages" => 404,
+            // There is no recommender here.
+            "/v1/recommendations" | "/v1/recommendations/comparison" => 503,
             _ => 200,
         };
         assert_eq!(get(stage.address(), &path).await.status, status, "{path}");

@@ -1,4 +1,4 @@
-//! The pages in a real browser; slow, so only on demand: `cargo test --release -p millrace-dashboard -- --ignored`.
+//! The pages in a real browser; slow, so only on demand: `cargo test --profile quick -p millrace-dashboard -- --ignored`.
 //!
 //! Pictures go to the folder `MILLRACE_SCREENSHOTS`, or to the target's temporary folder.
 

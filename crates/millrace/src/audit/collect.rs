@@ -36,7 +36,7 @@ pub(crate) async fn collect(
     dead_letters(kafka, &mut facts).await?;
     progress(contracts, &told, &mut facts);
     if let Some(dir) = lake_dir {
-        let found = lake::inspect(dir).context("cannot read the lake")?;
+        let found = lake::inspect(dir).await.context("cannot read the lake")?;
         for (stream, facts) in &mut facts.streams {
             facts.lake_rows = Some(found.get(stream).map_or(0, |topic| topic.rows));
         }

@@ -19,6 +19,8 @@ pub(crate) struct Lines {
 /// Whole lines.
 pub(crate) struct Chunk {
     text: Vec<u8>,
+    /// Where each line ends: the place of its newline, or the end of the text.
+    ends: Vec<usize>,
     first_line: i64,
 }
 
@@ -42,7 +44,7 @@ impl Lines {
             text.reserve(size);
             let read = self.file.by_ref().take(size as u64).read_to_end(&mut text)?;
             self.over = read == 0;
-            if let Some(end) = text[before..].iter().rposition(|byte| *byte == b'\n') {
+            if let Some(end) = memchr::memrchr(b'\n', &text[before..]) {
                 self.rest = text.split_off(before + end + 1);
                 break;
             }
@@ -50,9 +52,13 @@ impl Lines {
         if text.is_empty() {
             return Ok(None);
         }
-        let chunk = Chunk { text, first_line: self.line };
-        self.line += chunk.lines().count() as i64;
-        Ok(Some(chunk))
+        let mut ends: Vec<usize> = memchr::memchr_iter(b'\n', &text).collect();
+        if !text.ends_with(b"\n") {
+            ends.push(text.len());
+        }
+        let first_line = self.line;
+        self.line += ends.len() as i64;
+        Ok(Some(Chunk { text, ends, first_line }))
     }
 }
 
@@ -61,20 +67,15 @@ impl Chunk {
         self.text.len()
     }
 
-    fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let text = self.text.strip_suffix(b"\n").unwrap_or(&self.text);
-        text.split(|byte| *byte == b'\n')
-    }
-
     /// The lines as records: partition 0, the offset is the number of the line from 0.
     pub(crate) fn records(&self) -> Vec<SourceRecord<'_>> {
-        let record = |(at, line)| SourceRecord {
-            partition: 0,
-            offset: self.first_line + at as i64,
-            time: None,
-            value: Some(line),
+        let mut start = 0;
+        let record = |(at, end): (usize, &usize)| {
+            let value = Some(&self.text[start..*end]);
+            start = end + 1;
+            SourceRecord { partition: 0, offset: self.first_line + at as i64, time: None, value }
         };
-        self.lines().enumerate().map(record).collect()
+        self.ends.iter().enumerate().map(record).collect()
     }
 }
 

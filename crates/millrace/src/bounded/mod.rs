@@ -16,9 +16,9 @@ use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use indicatif::ProgressBar;
-use millrace_engine::job::{Advance, EpochOutput, SourceBatch, SourceRecord};
+use millrace_engine::job::{Advance, EpochOutput, OperatorProfile, SourceBatch, SourceRecord, TableRows};
 use millrace_engine::sql::Origin;
-use millrace_engine::{Job, JobPlan, JobSettings};
+use millrace_engine::{EngineError, Job, JobPlan, JobSettings};
 use millrace_model::Timestamp;
 use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::RecordCounts;
@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub(crate) counts: BTreeMap<String, RecordCounts>,
     /// Rows in the output, by table.
     pub(crate) rows: BTreeMap<String, u64>,
+    /// What every operator did, when that was asked for.
+    pub(crate) profile: Vec<OperatorProfile>,
 }
 
 /// Does this job read a file?
@@ -60,14 +62,19 @@ struct File {
     lines: Option<Lines>,
 }
 
-/// Runs the jobs until their files are read and every window is closed.
+/// Runs the jobs until their files are read and every window is closed; counts what every operator does if `profiled`.
 ///
 /// # Errors
 /// A file that cannot be read, a source that is no file of the run, or the engine.
-pub(crate) fn run(plans: Vec<JobPlan>, output: &mut Output) -> anyhow::Result<Report> {
+pub(crate) fn run(plans: Vec<JobPlan>, profiled: bool, output: &mut Output) -> anyhow::Result<Report> {
     let made: BTreeSet<String> =
         plans.iter().flat_map(|plan| plan.tables.iter().map(|table| table.contract.name.clone())).collect();
     let mut parts = plans.into_iter().map(|plan| part(plan, &made)).collect::<anyhow::Result<Vec<_>>>()?;
+    if profiled {
+        parts.iter_mut().for_each(|part| part.job.start_profile());
+    }
+    // Only these tables' rows are kept until they have been read.
+    let read: BTreeSet<String> = parts.iter().flat_map(|part| part.waiting.keys().cloned()).collect();
     let bytes =
         parts.iter().flat_map(|part| &part.files).filter_map(|file| file.lines.as_ref()).map(Lines::bytes).sum();
     let bar = crate::progress::bar(bytes, "reading");
@@ -75,7 +82,7 @@ pub(crate) fn run(plans: Vec<JobPlan>, output: &mut Output) -> anyhow::Result<Re
     loop {
         let mut busy = false;
         for at in 0..parts.len() {
-            let (worked, rows) = parts[at].step(&bar, &ended, output)?;
+            let (worked, rows) = parts[at].step(&bar, &ended, &read, output)?;
             busy |= worked;
             for (table, row) in rows {
                 for reader in &mut parts {
@@ -98,8 +105,11 @@ pub(crate) fn run(plans: Vec<JobPlan>, output: &mut Output) -> anyhow::Result<Re
         }
     }
     bar.finish_and_clear();
-    let mut report = Report { counts: BTreeMap::new(), rows: output.finish()? };
+    let mut report = Report { counts: BTreeMap::new(), rows: output.finish()?, profile: Vec::new() };
     for part in &parts {
+        if profiled {
+            report.profile.extend(part.job.profile());
+        }
         for row in part.job.progress("embedded", Timestamp(0)) {
             report.counts.insert(row.table, row.counts);
         }
@@ -142,6 +152,7 @@ impl Part {
         &mut self,
         bar: &ProgressBar,
         tables_ended: &BTreeSet<String>,
+        read: &BTreeSet<String>,
         output: &mut Output,
     ) -> anyhow::Result<(bool, Vec<(String, Vec<u8>)>)> {
         let mut chunks = Vec::new();
@@ -190,13 +201,22 @@ impl Part {
         if batches.is_empty() && !self.job.would_advance(&advance) {
             return Ok((false, Vec::new()));
         }
-        let given = self.job.run(&batches, &advance)?;
-        self.dead_letters(&batches, &given, output)?;
         let mut passed = Vec::new();
-        for rows in &given.rows {
-            output.rows(rows)?;
-            passed.extend(rows.rows.iter().map(|row| (rows.table.clone(), row.to_vec())));
+        let mut unwritten = None;
+        let mut give = |rows: TableRows| {
+            if read.contains(&rows.table) {
+                passed.extend(rows.rows.iter().map(|row| (rows.table.clone(), row.to_vec())));
+            }
+            output.rows(&rows).map_err(|error| {
+                unwritten = Some(error);
+                EngineError::Io { what: format!("rows of {}", rows.table), error: std::io::ErrorKind::Other.into() }
+            })
+        };
+        let given = self.job.run_giving(&batches, &advance, &mut give);
+        if let Some(error) = unwritten {
+            return Err(error);
         }
+        self.dead_letters(&batches, &given?, output)?;
         Ok((true, passed))
     }
 

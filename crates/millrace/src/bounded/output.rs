@@ -1,6 +1,7 @@
 //! Rows of a bounded run: a file of one row a line for each table, or standard output.
 //!
-//! A table in update mode gives its final rows, one a key, ordered by key; `--changes` gives every row as it came.
+//! A table in update mode gives its final rows, one a key, ordered by key; one in complete mode its last result, in the
+//! result's order; `--changes` gives every row as it came.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,11 +17,12 @@ use millrace_model::dead_letter::DeadLetter;
 pub(crate) struct Output {
     folder: Option<PathBuf>,
     changes: bool,
-    /// Final rows by key, for tables in update mode.
+    /// Final rows by key, for tables in update mode; by place in the last result, for tables in complete mode.
     finals: BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>,
     files: BTreeMap<String, BufWriter<File>>,
     counts: BTreeMap<String, u64>,
     update_tables: Vec<String>,
+    complete_tables: Vec<String>,
 }
 
 impl Output {
@@ -28,7 +30,12 @@ impl Output {
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub(crate) fn new(folder: Option<&Path>, changes: bool, update_tables: Vec<String>) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        folder: Option<&Path>,
+        changes: bool,
+        update_tables: Vec<String>,
+        complete_tables: Vec<String>,
+    ) -> anyhow::Result<Self> {
         if let Some(folder) = folder {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
@@ -39,6 +46,7 @@ impl Output {
             files: BTreeMap::new(),
             counts: BTreeMap::new(),
             update_tables,
+            complete_tables,
         })
     }
 
@@ -82,6 +90,12 @@ impl Output {
     /// Writing.
     pub(crate) fn rows(&mut self, rows: &TableRows) -> anyhow::Result<()> {
         match &rows.keys {
+            _ if !self.changes && self.complete_tables.contains(&rows.table) => {
+                let places = (0_u64..).map(|place| place.to_be_bytes().to_vec());
+                let last = places.zip(rows.rows.iter().map(<[u8]>::to_vec)).collect();
+                self.finals.insert(rows.table.clone(), last);
+                Ok(())
+            }
             Some(keys) if !self.changes && self.update_tables.contains(&rows.table) => {
                 let finals = self.finals.entry(rows.table.clone()).or_default();
                 for (key, row) in keys.iter().zip(rows.rows.iter()) {

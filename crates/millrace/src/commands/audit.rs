@@ -100,7 +100,7 @@ async fn at_rest(settings: &Settings, pipelines: Pipelines) -> anyhow::Result<Fa
         let text = format!("nothing to audit: {} does not exist", settings.data_dir()?.display());
         return Err(Invalid(text).into());
     }
-    let mut product = Product::start(settings, pipelines, Roles { dashboard: false, ..Roles::ALL }).await?;
+    let mut product = Product::start(settings, pipelines, Roles::UNASKED).await?;
     let ended = product.settle().await?;
     let facts = collect(&product.kafka, product.store()?, product.lake(), &product.contracts).await;
     product.close().await?;

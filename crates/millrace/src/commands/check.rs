@@ -36,6 +36,7 @@ pub(crate) struct Options {
 pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
     let mut settings = global.settings()?;
     options.backend.over(&mut settings);
+    settings.recommend.model().map_err(Invalid)?;
     let pipelines = super::pipelines(&settings, &options.paths)?;
     let runtime = super::runtime()?;
     let planned = plan(&pipelines, &Statics::new(runtime.handle().clone()))?;

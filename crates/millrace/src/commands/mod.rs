@@ -1,9 +1,13 @@
 //! One file a command; here is what they share: the options of all, the log, the runtime.
 
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod cluster;
+pub(crate) mod dead_letters;
+pub(crate) mod evaluate;
 pub(crate) mod explain;
+pub(crate) mod fraud;
 pub(crate) mod query;
 pub(crate) mod replay;
 pub(crate) mod role;
@@ -66,6 +70,12 @@ pub(crate) enum Mode {
     Lake(role::LakeOptions),
     /// Run the page alone
     Dashboard(role::DashboardOptions),
+    /// Run the recommender alone
+    Recommend(role::RecommendOptions),
+    /// Run the fraud scorer alone: every payment judged, and questions about payments answered
+    Score(role::ScoreOptions),
+    /// Run the alerts alone: rows of tables to Slack, email and webhooks
+    Notify(role::NotifyOptions),
     /// Make the topics as their contracts say, and end
     Topics(role::TopicsOptions),
     /// Look for mistakes in settings, contracts and pipeline files; starts nothing
@@ -76,8 +86,16 @@ pub(crate) enum Mode {
     Query(query::Options),
     /// Feed a file of real data through the product
     Replay(replay::Options),
+    /// Look at records that could not be counted, repair them, send them again
+    DeadLetters(dead_letters::Options),
+    /// See what fired, acknowledge and snooze it, try a channel
+    Alerts(alerts::Options),
+    /// Review payments, give verdicts, see how well the scorer does, try rules on the past
+    Fraud(fraud::Options),
     /// Balance the books: every record of every stream is accounted for
     Audit(audit::Options),
+    /// How good the predictive parts are, on files of your own
+    Evaluate(evaluate::Options),
     /// A real cluster on this machine: three Kafka brokers, Spark, PostgreSQL
     Cluster(cluster::Options),
 }

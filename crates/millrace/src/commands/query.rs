@@ -15,6 +15,7 @@ use millrace_model::names::did_you_mean;
 use millrace_model::{Contract, Role};
 
 use super::{Global, Invalid};
+use crate::lake::LakeTables;
 use crate::product::{store_url, stored_tables};
 use crate::runtime_file::RuntimeFile;
 use crate::statics::Statics;
@@ -39,6 +40,17 @@ pub(crate) struct Options {
     /// Where results are kept [default: as `up` keeps them]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+}
+
+/// Times a query is run when files of the lake are merged while it runs.
+const TRIES: u32 = 5;
+
+/// Where tables come from.
+struct Kept<'a> {
+    lake: &'a Path,
+    tables: Option<LakeTables>,
+    store_url: &'a str,
+    store: Option<Store>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -67,15 +79,17 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         if options.sql.trim().trim_end_matches(';').eq_ignore_ascii_case("show tables") {
             return show_tables(&contracts);
         }
-        let session = BatchSession::new();
-        let invalid = |error: millrace_engine::SqlError| Invalid(error.with_excerpt(&options.sql));
-        let mut store = None;
-        for table in tables_of(&options.sql).map_err(invalid)? {
-            register(&session, &table, &contracts, &lake, &mut store, &store_url(&settings, &data_dir)).await?;
-        }
-        let bar = crate::progress::counter("querying");
-        let answer = session.query(&options.sql).await.map_err(invalid)?;
-        bar.finish_and_clear();
+        let url = store_url(&settings, &data_dir);
+        let mut tries = 0;
+        let answer = loop {
+            tries += 1;
+            let mut kept = Kept { lake: &lake, tables: None, store_url: &url, store: None };
+            match ask(&options.sql, &contracts, &mut kept).await {
+                // Files that were merged meanwhile are asked for again, as they are now.
+                Err(_) if tries < TRIES && kept.tables.as_ref().is_some_and(LakeTables::changed) => {}
+                answered => break answered?,
+            }
+        };
         let text = render(&answer, options.format)?;
         match &options.output {
             Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
@@ -85,8 +99,21 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
     })
 }
 
+/// Registers the tables of a query, and runs it.
+async fn ask(sql: &str, contracts: &[Contract], kept: &mut Kept<'_>) -> anyhow::Result<Answer> {
+    let session = BatchSession::new();
+    let invalid = |error: millrace_engine::SqlError| Invalid(error.with_excerpt(sql));
+    for table in tables_of(sql).map_err(invalid)? {
+        register(&session, &table, contracts, kept).await?;
+    }
+    let bar = crate::progress::counter("querying");
+    let answer = session.query(sql).await.map_err(invalid)?;
+    bar.finish_and_clear();
+    Ok(answer)
+}
+
 fn show_tables(contracts: &[Contract]) -> anyhow::Result<ExitCode> {
-    for contract in contracts.iter().filter(|contract| contract.name != "answer_key") {
+    for contract in contracts.iter().filter(|contract| contract.role == Role::Source || contract.is_stored()) {
         let kept = if contract.role == Role::Source { "lake" } else { "store" };
         println!("{:<28} {kept:<6} {}", contract.name, contract.description);
     }
@@ -97,9 +124,7 @@ async fn register(
     session: &BatchSession,
     table: &str,
     contracts: &[Contract],
-    lake: &Path,
-    store: &mut Option<Store>,
-    store_url: &str,
+    kept: &mut Kept<'_>,
 ) -> anyhow::Result<()> {
     let Some(contract) = contracts.iter().find(|contract| contract.name == table) else {
         let known = contracts.iter().map(|contract| contract.name.as_str());
@@ -109,19 +134,22 @@ async fn register(
         return Ok(());
     };
     if contract.role == Role::Source {
-        let folder = lake.join(table);
-        if !folder.is_dir() {
-            let text = format!("the lake has no `{table}` yet: {} does not exist", folder.display());
-            return Err(Invalid(text).into());
+        let nothing =
+            || Invalid(format!("the lake has no `{table}` yet: nothing is archived in {}", kept.lake.display()));
+        if kept.tables.is_none() {
+            kept.tables = Some(LakeTables::open(kept.lake).map_err(|error| Invalid(error.to_string()))?);
         }
-        return Ok(session.register_lake(table, &folder).await?);
+        return match &kept.tables {
+            Some(tables) if tables.register(session, table).await? => Ok(()),
+            _ => Err(nothing().into()),
+        };
     }
-    if store.is_none() {
-        let opened = Store::open(store_url).await?;
+    if kept.store.is_none() {
+        let opened = Store::open(kept.store_url).await?;
         opened.ensure_tables(&stored_tables(contracts)).await?;
-        *store = Some(opened);
+        kept.store = Some(opened);
     }
-    let Some(store) = store else { return Ok(()) };
+    let Some(store) = &kept.store else { return Ok(()) };
     let rows = store.query(&format!("SELECT * FROM \"{table}\""), &[]).await?;
     let mut decoder = Decoder::new(
         &lenient(contract),

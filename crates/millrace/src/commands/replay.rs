@@ -75,6 +75,8 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         };
         if let Some(scratch) = &scratch {
             settings.data_dir = Some(scratch.clone());
+            // A product for one replay does not write among the documents of the one that lasts.
+            settings.sink.elasticsearch.url.clear();
         }
         if let Some(url) = &options.store {
             settings.store.url = url.clone();
@@ -82,7 +84,7 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         settings.broker.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let pipelines = super::pipelines(&settings, &[])?;
         let started = Instant::now();
-        let mut product = Product::start(&settings, pipelines, Roles { dashboard: false, ..Roles::ALL }).await?;
+        let mut product = Product::start(&settings, pipelines, Roles::UNASKED).await?;
         send(&product.kafka, &records, options.times.unwrap_or(Times::Original))?;
         let ended = product.settle().await?;
         let totals = totals::collect(&product).await?;

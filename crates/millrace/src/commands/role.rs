@@ -1,4 +1,5 @@
-//! `millrace sink`, `lake`, `dashboard`, `topics`: one role of the product alone, on a cluster it shares with others.
+//! `millrace sink`, `lake`, `dashboard`, `recommend`, `score`, `notify`, `topics`: one role of the product alone, on a cluster it shares
+//! with others.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,15 +84,20 @@ pub(crate) struct SinkOptions {
 
 /// Options of `lake`.
 #[derive(Args, Debug)]
-#[command(after_help = "One archiver a folder.
+#[command(
+    after_help = "Several divide the partitions among them as members of group millrace-lake, over one folder they all see or one
+bucket; when one dies, the others go on where it was. S3 is reached as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION,
+AWS_ENDPOINT_URL and AWS_ALLOW_HTTP say.
 
 Examples:
-  millrace lake --bootstrap-servers kafka1:9092 --dir /data/lake")]
+  millrace lake --bootstrap-servers kafka1:9092 --dir /data/lake
+  millrace lake --bootstrap-servers kafka1:9092 --dir s3://shop/lake"
+)]
 pub(crate) struct LakeOptions {
     #[command(flatten)]
     cluster: ClusterOptions,
-    /// Folder of the lake [default: `lake` in the data folder]
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the lake, or s3://BUCKET/PREFIX [default: `lake` in the data folder]
+    #[arg(long, value_name = "PLACE")]
     dir: Option<PathBuf>,
 }
 
@@ -107,6 +113,62 @@ pub(crate) struct DashboardOptions {
     /// Address of the page; port 0 takes any free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<std::net::SocketAddr>,
+}
+
+/// Options of `recommend`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Reads user_events, transactions and inventory_updates, keeps what it learns in `recommend` in the data
+folder, and answers:
+
+  GET /v1/recommendations?placement=next&visitor=ID&session=ID&product=ID&count=N&evidence=true
+  GET /v1/recommendations/comparison     what the answers led to, and placements compared
+
+Placements: next, similar, bought_together, trending, visitor, cart_reminder, and those of the settings.
+With `millrace up` the same paths are answered at the page's address.
+
+Examples:
+  millrace recommend --bootstrap-servers kafka1:9092 --listen 127.0.0.1:8081"
+)]
+pub(crate) struct RecommendOptions {
+    #[command(flatten)]
+    cluster: ClusterOptions,
+    /// Address of the answers; port 0 takes any free one [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::SocketAddr>,
+}
+
+/// Options of `score`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Reads user_events, transactions and fraud_verdicts, judges every payment and refund by rules and a model that
+learns, writes fraud_decisions and fraud_alerts, keeps what it knows in `score` in the data folder, and answers:
+
+  POST /v1/payments/score     what would be said of a payment: the body is a record of `transactions`
+  POST /v1/fraud/verdicts     what an analyst says of one
+
+With `millrace up` the same paths are answered at the page's address. One scorer a cluster: a second one stops the first.
+
+Examples:
+  millrace score --bootstrap-servers kafka1:9092 --listen 127.0.0.1:8082"
+)]
+pub(crate) struct ScoreOptions {
+    #[command(flatten)]
+    cluster: ClusterOptions,
+    /// Address of the answers; port 0 takes any free one [default: 127.0.0.1:8082]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<std::net::SocketAddr>,
+}
+
+/// Options of `notify`.
+#[derive(Args, Debug)]
+#[command(after_help = "Routes and channels are in millrace.toml. One notifier a store: a second one stops the first.
+
+Examples:
+  millrace notify --bootstrap-servers kafka1:9092 --store postgres://millrace@db/shop")]
+pub(crate) struct NotifyOptions {
+    #[command(flatten)]
+    cluster: ClusterOptions,
 }
 
 /// Options of `topics`.
@@ -146,6 +208,34 @@ pub(crate) fn dashboard(global: &Global, options: &DashboardOptions) -> anyhow::
         settings.dashboard.listen = options.listen.unwrap_or(settings.dashboard.listen);
     };
     role(global, &options.cluster, set, Roles { dashboard: true, ..Roles::ALONE }, "dashboard")
+}
+
+/// Runs the recommender.
+pub(crate) fn recommend(global: &Global, options: &RecommendOptions) -> anyhow::Result<ExitCode> {
+    let set = |settings: &mut Settings| {
+        settings.recommend.enabled = true;
+        settings.recommend.listen = options.listen.unwrap_or(settings.recommend.listen);
+    };
+    role(global, &options.cluster, set, Roles { recommend: true, ..Roles::ALONE }, "recommender")
+}
+
+/// Runs the scorer.
+pub(crate) fn score(global: &Global, options: &ScoreOptions) -> anyhow::Result<ExitCode> {
+    let set = |settings: &mut Settings| {
+        settings.score.enabled = true;
+        settings.score.listen = options.listen.unwrap_or(settings.score.listen);
+    };
+    role(global, &options.cluster, set, Roles { score: true, ..Roles::ALONE }, "scorer")
+}
+
+/// Runs the alerts.
+pub(crate) fn notify(global: &Global, options: &NotifyOptions) -> anyhow::Result<ExitCode> {
+    if global.settings()?.notify.routes.is_empty() {
+        let text =
+            "there is no route: write [notify.routes.NAME] into millrace.toml; docs/operating/alerts.md has examples";
+        return Err(Invalid(text.into()).into());
+    }
+    role(global, &options.cluster, |_| {}, Roles { notify: true, ..Roles::ALONE }, "alerts")
 }
 
 /// Makes the topics.
@@ -196,7 +286,9 @@ pub(super) fn run_roles(
     runtime.block_on(async {
         let mut product = Product::start(settings, pipelines, roles).await?;
         let page = product.page().map_or_else(String::new, |page| format!(", page http://{page}"));
-        println!("{name} running against {}{page}; Ctrl-C stops", product.kafka_address());
+        let path = if roles.score { "payments/score" } else { "recommendations" };
+        let answers = product.answers().map_or_else(String::new, |at| format!(", http://{at}/v1/{path}"));
+        println!("{name} running against {}{page}{answers}; Ctrl-C stops", product.kafka_address());
         let failed = tokio::select! {
             () = super::up::asked_to_stop() => None,
             failed = product.failed() => Some(failed),

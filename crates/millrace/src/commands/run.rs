@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use millrace_engine::job::OperatorProfile;
 use millrace_engine::sql::OutputMode;
 use millrace_model::Contract;
 
@@ -25,6 +26,7 @@ writes malformed records to dead_letters; with PIPELINE only these.
 
 Examples:
   millrace run bids.sql --output out/                            one NDJSON file a table
+  millrace run bids.sql --output out/ --profile                  and what each operator took
   millrace run my_pipeline.sql                                   with an embedded broker
   millrace run --bootstrap-servers kafka1:9092,kafka2:9092       all jobs, on a cluster
   millrace run pipelines/fraud.sql --bootstrap-servers kafka1:9092"
@@ -43,6 +45,9 @@ pub(crate) struct Options {
     /// Write every change of a table in update mode, not only its final rows
     #[arg(long)]
     changes: bool,
+    /// Print at the end of a bounded run where rows, bytes, CPU time and state went, by operator
+    #[arg(long)]
+    profile: bool,
 }
 
 /// Runs it.
@@ -57,9 +62,14 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         if options.output.is_some() {
             return Err(Invalid("--output is for a bounded run, but no source is a file".into()).into());
         }
+        if options.profile {
+            let text =
+                "--profile is for a bounded run, but no source is a file; the dashboard shows what a running job takes";
+            return Err(Invalid(text.into()).into());
+        }
         let all = options.paths.is_empty();
         let roles = match settings.kafka.bootstrap_servers.is_empty() {
-            true => Roles { lake: false, dashboard: false, ..Roles::ALL },
+            true => Roles { lake: false, ..Roles::UNASKED },
             false => Roles { jobs: true, intake: all, ..Roles::ALONE },
         };
         return super::role::run_roles(&runtime, &settings, pipelines, roles, "pipelines");
@@ -67,11 +77,14 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
     let started = Instant::now();
     let tables: Vec<Contract> =
         planned.jobs.iter().flat_map(|job| &job.tables).map(|table| table.contract.clone()).collect();
-    let updated = planned.jobs.iter().flat_map(|job| &job.tables).filter(|t| t.output_mode == OutputMode::Update);
-    let updated = updated.map(|table| table.contract.name.clone()).collect();
-    let mut output = Output::new(options.output.as_deref(), options.changes, updated)?;
+    let of_mode = |mode: OutputMode| {
+        let tables = planned.jobs.iter().flat_map(|job| &job.tables).filter(move |table| table.output_mode == mode);
+        tables.map(|table| table.contract.name.clone()).collect()
+    };
+    let (updated, complete) = (of_mode(OutputMode::Update), of_mode(OutputMode::Complete));
+    let mut output = Output::new(options.output.as_deref(), options.changes, updated, complete)?;
     output.open(tables.iter())?;
-    let report = bounded::run(planned.jobs, &mut output)?;
+    let report = bounded::run(planned.jobs, options.profile, &mut output)?;
     for (table, counts) in &report.counts {
         eprintln!(
             "{table}: {} records in, {} counted, {} late, {} malformed, {} repeats; {} rows",
@@ -84,5 +97,40 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         );
     }
     eprintln!("done in {:.2?}", started.elapsed());
+    if options.profile {
+        print_profile(&report.profile);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A line an operator, in the order rows pass them.
+fn print_profile(profile: &[OperatorProfile]) {
+    let count = |number: u64| if number == 0 { "-".to_owned() } else { number.to_string() };
+    let wide = profile.iter().map(|line| line.of.chars().count()).max().unwrap_or(0).max("table".len());
+    let what = profile.iter().map(|line| line.operator.chars().count()).max().unwrap_or(0).max("operator".len());
+    eprintln!();
+    eprintln!(
+        "{:wide$}  {:what$} {:>12} {:>12} {:>10} {:>9} {:>12} {:>10}",
+        "table", "operator", "rows in", "rows out", "MB", "CPU s", "state groups", "state MB"
+    );
+    let megabytes = |bytes: u64| if bytes == 0 { "-".to_owned() } else { format!("{:.1}", bytes as f64 / 1e6) };
+    for line in profile {
+        eprintln!(
+            "{:wide$}  {:what$} {:>12} {:>12} {:>10} {:>9.3} {:>12} {:>10}",
+            line.of,
+            line.operator,
+            count(line.rows_in),
+            count(line.rows_out),
+            megabytes(line.bytes),
+            line.cpu_micros as f64 / 1e6,
+            count(line.state_groups_most),
+            megabytes(line.state_bytes_most),
+        );
+    }
+    let cpu: u64 = profile.iter().map(|line| line.cpu_micros).sum();
+    let all = cpu_time::ProcessTime::now().as_duration().as_secs_f64();
+    eprintln!(
+        "operators {:.3} s of CPU; the whole process, with planning, reading and writing: {all:.3} s",
+        cpu as f64 / 1e6
+    );
 }

@@ -4,6 +4,10 @@ pub(crate) mod backends;
 pub(crate) mod job;
 pub(crate) mod jobs;
 pub(crate) mod live;
+pub(crate) mod notify;
+pub(crate) mod recommend;
+pub(crate) mod score;
 pub(crate) mod simulate;
 #[cfg(feature = "spark")]
 pub(crate) mod spark;
+pub(crate) mod state_file;

@@ -3,7 +3,7 @@
 //! What Spark tells of its batches becomes `job_progress`, and the offsets it has processed become those of the job's
 //! consumer group, so that its lag is seen where every other lag is.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +88,7 @@ pub(crate) fn job(file: &PipelineFile, plan: &JobPlan) -> anyhow::Result<SparkJo
             output_mode: match table.output_mode {
                 OutputMode::Update => SparkOutputMode::Update,
                 OutputMode::Append => SparkOutputMode::Append,
+                OutputMode::Complete => SparkOutputMode::Complete,
             },
             trigger: table.trigger,
             taken_over: None,
@@ -96,9 +97,8 @@ pub(crate) fn job(file: &PipelineFile, plan: &JobPlan) -> anyhow::Result<SparkJo
     Ok(SparkJob {
         name: plan.name.clone(),
         sources: sources.collect::<anyhow::Result<_>>()?,
-        views: pipeline
-            .views
-            .iter()
+        views: views_read(&pipeline)
+            .into_iter()
             .map(|view| SparkView { name: view.name.clone(), query: query(&view.sql, &view.reads) })
             .collect(),
         statics: pipeline
@@ -112,6 +112,22 @@ pub(crate) fn job(file: &PipelineFile, plan: &JobPlan) -> anyhow::Result<SparkJo
             .collect(),
         tables: tables.collect::<anyhow::Result<_>>()?,
     })
+}
+
+/// The views that tables read, or views they read, in the order of the file: the streams of others are not planned.
+fn views_read(pipeline: &sql::Pipeline) -> Vec<&sql::View> {
+    let mut names: BTreeSet<&str> =
+        pipeline.tables.iter().flat_map(|table| &table.reads).map(|read| read.table.as_str()).collect();
+    // A view reads only what stands before it.
+    let mut views: Vec<&sql::View> = Vec::new();
+    for view in pipeline.views.iter().rev() {
+        if names.contains(view.name.as_str()) {
+            names.extend(view.reads.iter().map(|read| read.table.as_str()));
+            views.push(view);
+        }
+    }
+    views.reverse();
+    views
 }
 
 /// What a takeover must know of a job's tables, by table: what they keep, and the column that ends their windows.
@@ -267,6 +283,7 @@ impl Teller {
     fn tell(&mut self, progress: &SparkProgress) -> anyhow::Result<()> {
         let mode = match self.modes.get(&progress.table) {
             Some(SparkOutputMode::Append) => "append",
+            Some(SparkOutputMode::Complete) => "complete",
             _ => "update",
         };
         let before = self.last.get(&progress.table);

@@ -2,6 +2,7 @@
 //!
 //! One binary for all of it; what starts servers, browsers or other programs is in the slow suite.
 
+mod alerts;
 mod answers;
 mod bounded;
 mod browser;
@@ -11,10 +12,18 @@ mod crash;
 mod dead_letters;
 #[cfg(feature = "spark")]
 mod failures;
+mod lake;
+#[cfg(feature = "spark")]
+mod matrix;
 #[cfg(feature = "spark")]
 mod moves;
+mod recommend;
+mod redrive;
 mod replay;
 mod roles;
+#[cfg(feature = "spark")]
+mod scenarios;
+mod score;
 mod streamlit;
 mod support;
 mod up;

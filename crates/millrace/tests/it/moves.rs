@@ -143,7 +143,9 @@ fn jobs_move_to_spark_and_back() {
             assert!(lag.contains("user_events") && lag.contains("millrace-sessions"), "{lag}");
         }
         println!("[{:>5.0} s] part {part} is through on {backend}", started.elapsed().as_secs_f64());
-        up.stop();
+        let (_, log) = up.stop();
+        // What a failure of the counts below would be explained by: batches that were done again.
+        log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).for_each(|line| println!("{line}"));
     }
     for table in results {
         let found = rows(&moved_dir, &moved, table);

@@ -114,7 +114,9 @@ fn roles_alone_share_a_cluster_and_a_sink_may_die() {
     // A job runs in one process: the newer fences the older, which says so.
     let newer = start("newer-jobs", &["run", "pipelines/metrics.sql"]);
     wait_for("the older gives the job up", || {
-        others[0].said().contains("another process has taken over").then_some(())
+        let (older, newer) = (others[0].said(), newer.said());
+        assert!(!newer.contains("another process has taken over"), "the newer was fenced: {newer}\nthe older: {older}");
+        older.contains("another process has taken over").then_some(())
     });
     newer.stop();
     second.stop();

@@ -1,7 +1,7 @@
 //! Starts the program on a data folder of its own and free ports, and asks it as a user would.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use millrace_connectors::kafka::ClientSettings;
@@ -66,7 +66,14 @@ impl Up {
     }
 
     /// Asks it to stop (SIGINT, as Ctrl-C does) and gives what it said, standard output first.
-    pub(crate) fn stop(mut self) -> (String, String) {
+    pub(crate) fn stop(self) -> (String, String) {
+        let (status, said) = self.stop_or_not();
+        assert!(status.success(), "{status}: {said:?}");
+        said
+    }
+
+    /// The same, however it ended.
+    pub(crate) fn stop_or_not(mut self) -> (ExitStatus, (String, String)) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
         let asked = Instant::now();
@@ -77,9 +84,7 @@ impl Up {
             }
             std::thread::sleep(Duration::from_millis(50));
         };
-        let said = (read(&self.dir, "out.log"), read(&self.dir, "err.log"));
-        assert!(status.success(), "{status}: {said:?}");
-        said
+        (status, (read(&self.dir, "out.log"), read(&self.dir, "err.log")))
     }
 
     /// Produces these values, without keys, to a topic.
@@ -158,6 +163,14 @@ pub(crate) fn query(dir: &Path, sql: &str) -> Vec<Value> {
     out.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
 }
 
+/// Rows of `millrace query` with these settings; none while the table is not there yet.
+#[cfg(feature = "spark")]
+pub(crate) fn query_with(dir: &Path, config: &str, sql: &str) -> Vec<Value> {
+    let output = run(dir, &["--config", config, "query", "--format", "json", sql]);
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    lines.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+}
+
 /// The audit of a data folder; it must balance.
 pub(crate) fn audit(dir: &Path) -> Value {
     audit_with(dir, &[])
@@ -203,7 +216,6 @@ const BALANCED_MAX: Duration = Duration::from_secs(420);
 
 /// Waits until every record is accounted for.
 #[cfg(feature = "spark")]
-/// Waits until every record is accounted for.
 pub(crate) fn balanced(dir: &Path, config: &str) -> Value {
     let started = Instant::now();
     loop {

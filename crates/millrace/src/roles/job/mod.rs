@@ -10,7 +10,7 @@
 //! aborted transaction and a logged epoch that was never committed, which recovery forgets.
 
 mod input;
-mod output;
+pub(crate) mod output;
 mod recovery;
 mod status;
 mod takeover;
@@ -244,7 +244,7 @@ impl Running<'_> {
             }
         }
         let group = self.input.group()?;
-        transaction.commit(&group, &offsets, self.job.epoch())?;
+        transaction.commit(group, &offsets, self.job.epoch())?;
         let noted: Vec<(Place, i64)> = taken.into_iter().map(|(place, _, last)| (place, last)).collect();
         let records = messages.len();
         drop(messages);
@@ -269,7 +269,7 @@ impl Running<'_> {
         for row in &rows {
             transaction.own("job_progress", &row.table, row)?;
         }
-        transaction.commit(&self.input.group()?, &offsets, self.job.epoch())?;
+        transaction.commit(self.input.group()?, &offsets, self.job.epoch())?;
         (self.progress_at, self.progress_counts) = (Some(Instant::now()), counts_of(&rows));
         self.status.committed(self.job.epoch(), 0, Duration::ZERO);
         Ok(())

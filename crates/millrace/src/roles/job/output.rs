@@ -1,6 +1,8 @@
 //! A job's transaction: result rows, dead letters, progress and the offsets they came from become visible together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -9,7 +11,7 @@ use millrace_connectors::kafka::rdkafka::consumer::ConsumerGroupMetadata;
 use millrace_connectors::kafka::rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode};
 use millrace_connectors::kafka::rdkafka::message::{BorrowedMessage, Headers};
 use millrace_connectors::kafka::rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use millrace_connectors::kafka::rdkafka::{Message, Offset};
+use millrace_connectors::kafka::rdkafka::{Message, Offset, TopicPartitionList};
 use millrace_connectors::kafka::{ClientSettings, Context, KafkaError};
 use millrace_engine::job::TableRows;
 use millrace_model::dead_letter::{DeadLetter, DeadLetterHeader};
@@ -17,8 +19,12 @@ use millrace_model::{ErrorKind, Timestamp};
 
 use super::input::{Place, list};
 
-/// Longest wait for the coordinator: to begin, to take the offsets, to commit.
+/// Longest wait for the coordinator: to begin, to commit.
 const TRANSACTION_MAX: Duration = Duration::from_secs(30);
+/// Longest wait until the group's coordinator has the offsets; after a broker's death the next one is there within ten seconds.
+const OFFSETS_MAX: Duration = Duration::from_secs(15);
+/// Longest wait for the answer to a transaction that is given up.
+const ABORT_MAX: Duration = Duration::from_secs(5);
 /// Longest wait for room in the producer's queue.
 const QUEUE_MAX: Duration = Duration::from_secs(30);
 /// Wait between two tries to enter a full queue.
@@ -30,7 +36,7 @@ const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// The transactional producer of a job.
 pub(crate) struct Output {
-    producer: ThreadedProducer<Context>,
+    producer: Arc<ThreadedProducer<Context>>,
     context: Context,
 }
 
@@ -49,7 +55,7 @@ impl Output {
         producer
             .init_transactions(TRANSACTION_MAX)
             .map_err(|error| KafkaError::of(format_args!("take over transactional id `{transactional_id}`"), &error))?;
-        Ok(Output { producer, context })
+        Ok(Output { producer: Arc::new(producer), context })
     }
 
     pub(crate) fn begin(&self) -> Result<Transaction<'_>, KafkaError> {
@@ -59,7 +65,8 @@ impl Output {
 }
 
 impl Transaction<'_> {
-    fn send(&self, topic: &str, key: Option<&[u8]>, value: &[u8]) -> Result<(), KafkaError> {
+    /// A record, as bytes.
+    pub(crate) fn send(&self, topic: &str, key: Option<&[u8]>, value: &[u8]) -> Result<(), KafkaError> {
         let start = Instant::now();
         let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(value);
         if let Some(key) = key {
@@ -74,8 +81,25 @@ impl Transaction<'_> {
                     record = again;
                     std::thread::park_timeout(QUEUE_STEP);
                 }
-                Err((error, _)) => return Err(KafkaError::of(format_args!("produce to topic `{topic}`"), &error)),
+                Err((error, _)) => {
+                    return Err(KafkaError::of(format_args!("produce to topic `{topic}`"), &self.reason(error)));
+                }
             }
+        }
+    }
+
+    /// Why a record was not taken. A producer that another one has fenced only says here that it is of no more use; were that
+    /// taken for a fault that passes, the job would start again and fence the other.
+    fn reason(&self, error: NativeError) -> NativeError {
+        let producer = &self.0.producer;
+        let of_no_use = [RDKafkaErrorCode::Fatal, RDKafkaErrorCode::State].map(Some);
+        if !of_no_use.contains(&error.rdkafka_error_code()) {
+            return error;
+        }
+        match (producer.client().fatal_error(), producer.abort_transaction(ABORT_MAX)) {
+            (Some((code, _)), _) => NativeError::MessageProduction(code),
+            (None, Err(refused)) => refused,
+            (None, Ok(())) => error,
         }
     }
 
@@ -96,10 +120,42 @@ impl Transaction<'_> {
         self.send(topic, Some(key.as_bytes()), &value)
     }
 
+    /// Adds the offsets. librdkafka (2.12) forgets its time limit here, and may wait for ever for a coordinator that has
+    /// died; so a thread of its own waits. When that takes too long the job starts again: its new producer fences this
+    /// one, whose call ends when it ends.
+    fn send_offsets(&self, offsets: TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), KafkaError> {
+        let (tell, told) = mpsc::sync_channel(1);
+        let producer = Arc::clone(&self.0.producer);
+        let send = move || {
+            let sent = producer.send_offsets_to_transaction(&offsets, &group, OFFSETS_MAX);
+            // Nobody listens any more when it took too long.
+            let _ = tell.send(sent);
+        };
+        std::thread::Builder::new()
+            .name("offsets".into())
+            .spawn(send)
+            .map_err(|error| KafkaError::new(ErrorKind::Unavailable, format!("start a thread: {error}")))?;
+        match told.recv_timeout(OFFSETS_MAX) {
+            Ok(sent) => sent.map_err(|error| KafkaError::of("add offsets to a transaction", &error)),
+            Err(_) => {
+                let text =
+                    format!("add offsets to a transaction: the group's coordinator gave no answer in {OFFSETS_MAX:?}");
+                Err(KafkaError::new(ErrorKind::Unavailable, text))
+            }
+        }
+    }
+
+    /// Commits rows that tell themselves what they were made from.
+    pub(crate) fn publish(self) -> Result<(), KafkaError> {
+        let committed = self.0.producer.commit_transaction(TRANSACTION_MAX);
+        committed.map_err(|error| KafkaError::of("commit a transaction", &error))?;
+        self.0.context.first_delivery_error().map_or(Ok(()), Err)
+    }
+
     /// Commits the rows with the offsets they were made from. `epoch` is kept in the offsets' metadata.
     pub(crate) fn commit(
         self,
-        group: &ConsumerGroupMetadata,
+        group: ConsumerGroupMetadata,
         offsets: &BTreeMap<Place, i64>,
         epoch: u64,
     ) -> Result<(), KafkaError> {
@@ -108,11 +164,9 @@ impl Transaction<'_> {
         for mut element in offsets.elements() {
             element.set_metadata(&metadata);
         }
-        let producer = &self.0.producer;
-        producer
-            .send_offsets_to_transaction(&offsets, group, TRANSACTION_MAX)
-            .and_then(|()| producer.commit_transaction(TRANSACTION_MAX))
-            .map_err(|error| KafkaError::of("commit a transaction", &error))?;
+        self.send_offsets(offsets, group)?;
+        let committed = self.0.producer.commit_transaction(TRANSACTION_MAX);
+        committed.map_err(|error| KafkaError::of("commit a transaction", &error))?;
         match self.0.context.first_delivery_error() {
             None => Ok(()),
             Some(error) => Err(error),

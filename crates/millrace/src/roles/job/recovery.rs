@@ -47,7 +47,7 @@ pub(crate) fn restore(
         let starts = takeover::take_over(&found, input, job)?;
         state.snapshot(job)?;
         state.settle()?;
-        output.begin()?.commit(&input.group()?, &starts, job.epoch())?;
+        output.begin()?.commit(input.group()?, &starts, job.epoch())?;
         input.assign(starts)?;
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! How fast the shop makes records, on one core: `cargo run --release -p millrace-simulate --example rate [rate] [minutes]`.
+//! How fast the shop makes records, on one core: `cargo bench -p millrace-simulate --bench rate -- [rate] [minutes]`.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ fn cpu_time(began: Instant) -> Duration {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
+    // Cargo adds `--bench`.
+    let mut arguments = std::env::args().skip(1).filter(|text| !text.starts_with("--"));
     let rate: f64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(20_000.0);
     let minutes: i64 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(10);
     let start = Timestamp(1_795_000_000_000_000);
