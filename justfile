@@ -9,11 +9,11 @@ up *options:
 
 # The fast tests.
 test:
-    cargo test --release --workspace
+    cargo test --profile quick --workspace --features spark
 
 # All tests: also those that start servers, browsers and other programs.
 test-all:
-    cargo test --release --workspace --features spark -- --include-ignored
+    cargo test --profile quick --workspace --features spark -- --include-ignored
 
 # Style.
 lint:

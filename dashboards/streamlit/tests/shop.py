@@ -154,7 +154,8 @@ def rows(at: datetime = AT, written: datetime | None = None) -> dict[str, list[d
         }
 
     def progress(table: str, job: str) -> dict[str, Any]:
-        source = {"topic": "user_events", "partition": 0, "offset": 10, "end_offset": 12}
+        # Everything is read: whatever the clock says of a shop at noon, nobody is behind.
+        source = {"topic": "user_events", "partition": 0, "offset": 12, "end_offset": 12}
         return {
             "table": table,
             "job": job,

@@ -1,0 +1,4 @@
+-- Orders within a quarter of an hour of a click of the same visitor.
+SELECT c.event_time AS start, concat(c.event_id, ' ', o.event_id) AS item, o.quantity AS events, o.price AS price
+FROM events c JOIN orders o
+  ON o.user_id = c.user_id AND o.event_time BETWEEN c.event_time AND c.event_time + INTERVAL 15 MINUTES

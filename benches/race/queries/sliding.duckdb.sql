@@ -1,0 +1,6 @@
+-- sliding.sql as DuckDB says it, in batch.
+WITH panes AS (
+  SELECT time_bucket(INTERVAL 1 MINUTE, event_time) AS pane, category, count(*) AS events, sum(price) AS price
+  FROM events GROUP BY 1, 2)
+SELECT pane - k * INTERVAL 1 MINUTE AS start, category AS item, sum(events)::BIGINT AS events, sum(price) AS price
+FROM panes, range(5) AS window_of(k) GROUP BY 1, 2
