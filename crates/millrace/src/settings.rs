@@ -176,7 +176,7 @@ impl Default for Dashboard {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Engine {
-    /// Longest wait for more records before an epoch is run.
+    /// Shortest time between the beginnings of two epochs; the first record after a longer silence is run at once.
     #[serde(deserialize_with = "duration")]
     pub(crate) trigger: Duration,
     /// Most records of an epoch.
@@ -200,7 +200,7 @@ pub(crate) struct Engine {
 impl Default for Engine {
     fn default() -> Self {
         Engine {
-            trigger: Duration::from_millis(100),
+            trigger: Duration::from_millis(20),
             epoch_records_max: 50_000,
             epoch_bytes_max: 16 << 20,
             idle_timeout: Duration::from_secs(5),

@@ -17,6 +17,8 @@ use super::{ClientSettings, Context, KafkaError};
 
 /// Wait between two tries to enter a full queue, milliseconds.
 const FULL_QUEUE_MS: u64 = 2;
+/// Wait between two looks at whether everything is acknowledged, milliseconds.
+const SETTLED_LOOK_MS: u64 = 1;
 
 /// One record to produce. Key and value are copied into librdkafka's queue.
 #[derive(Clone, Copy, Debug)]
@@ -111,14 +113,15 @@ impl Producer {
     /// # Errors
     /// The first delivery error. `Unavailable`: not within `patience`; the records stay in the queue.
     pub fn flush(&self, patience: Duration) -> Result<(), KafkaError> {
-        let outcome = self.inner.flush(patience).map_err(|e| KafkaError::of("flush the producer", &e));
+        let all = settled(&self.inner, patience);
         if self.context.deliveries_failed() > 0 {
             return Err(self.delivery_error());
         }
-        outcome.map_err(|error| match error.kind() {
-            ErrorKind::Internal => KafkaError::new(ErrorKind::Unavailable, error.to_string()),
-            _ => error,
-        })
+        if all {
+            return Ok(());
+        }
+        let text = format!("flush the producer: {} records not acknowledged within {patience:?}", self.in_flight());
+        Err(KafkaError::new(ErrorKind::Unavailable, text))
     }
 
     /// Records handed over so far.
@@ -138,6 +141,23 @@ impl Producer {
         let text = first.map_or_else(String::new, |error| error.to_string());
         KafkaError::new(kind, format!("{failed} records were not delivered; first: {text}"))
     }
+}
+
+/// Waits until all that was handed to a producer is acknowledged or has failed; `false`: not within `patience`.
+///
+/// The client library's own `flush`, and the one inside its `commit_transaction`, look again every 100 ms only, which was most
+/// of a result's way to its topic; after this they find nothing to wait for. The producer must be polled by a thread of its own.
+pub fn settled<P: rdkafka::producer::Producer<Context>>(producer: &P, patience: Duration) -> bool {
+    let began = Instant::now();
+    // Wakes the threads that send: what waits for a batch to fill goes now.
+    let _ = producer.flush(Duration::ZERO);
+    while producer.in_flight_count() > 0 {
+        if began.elapsed() >= patience {
+            return false;
+        }
+        std::thread::park_timeout(Duration::from_millis(SETTLED_LOOK_MS));
+    }
+    true
 }
 
 /// A producer of transactions with this crate's context. Its calls block; use it from a thread of its own.

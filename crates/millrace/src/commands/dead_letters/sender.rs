@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use millrace_connectors::kafka::producer::settled;
 use millrace_connectors::kafka::rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode};
 use millrace_connectors::kafka::rdkafka::message::{Header, OwnedHeaders};
 use millrace_connectors::kafka::rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -95,6 +96,8 @@ impl Sender {
             self.queue(&letter.redrive.topic, letter.key.as_deref(), letter.value.as_deref(), Some(headers))?;
             self.queue(REDRIVES, Some(letter.redrive.dead_letter_id.as_bytes()), Some(&row), None)?;
         }
+        // Records that are not acknowledged by then make the commit fail.
+        settled(&self.producer, TRANSACTION_MAX);
         self.producer
             .commit_transaction(TRANSACTION_MAX)
             .map_err(|error| KafkaError::of("commit a transaction", &error))?;

@@ -147,12 +147,18 @@ impl Input {
         }
     }
 
-    /// Takes what has come by the deadline, at most the bounds; does not wait beyond the first record once the bounds are
-    /// reached. Ordered by topic, partition and offset.
-    pub(crate) fn take(&self, deadline: Instant, bounds: EpochBounds) -> Result<Vec<BorrowedMessage<'_>>, KafkaError> {
+    /// Takes records, at most the bounds: waits for the first one until `idle`, then gathers until `gather`, and takes what
+    /// is there by then. Ordered by topic, partition and offset.
+    pub(crate) fn take(
+        &self,
+        idle: Instant,
+        gather: Instant,
+        bounds: EpochBounds,
+    ) -> Result<Vec<BorrowedMessage<'_>>, KafkaError> {
         let mut taken: Vec<BorrowedMessage<'_>> = Vec::new();
         let mut bytes = 0;
         while taken.len() < bounds.records_max && bytes < bounds.bytes_max {
+            let deadline = if taken.is_empty() { idle } else { gather };
             let wait = deadline.saturating_duration_since(Instant::now());
             let Some(message) = self.poll(wait)? else {
                 if Instant::now() >= deadline {

@@ -63,7 +63,7 @@ pub(crate) struct JobRunSettings {
     pub(crate) kafka: ClientSettings,
     /// Folder of all jobs' state.
     pub(crate) state_root: PathBuf,
-    /// Longest wait for more records before an epoch is run.
+    /// Shortest time between the beginnings of two epochs; the first record after a longer silence is run at once.
     pub(crate) trigger: Duration,
     pub(crate) epoch_records_max: usize,
     pub(crate) epoch_bytes_max: usize,
@@ -76,6 +76,8 @@ pub(crate) struct JobRunSettings {
     pub(crate) spark_sessions: PathBuf,
 }
 
+/// Longest wait for a record: what else a job looks after is looked after so often.
+const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// Shortest time between two progress rows of a table.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the ends of the partitions are asked for.
@@ -137,6 +139,7 @@ pub(crate) fn run(
         settings,
         statics,
         status,
+        epoch_at: now,
         snapshot_at: now,
         progress_at: None,
         progress_counts: 0,
@@ -164,6 +167,8 @@ struct Running<'a> {
     settings: &'a JobRunSettings,
     statics: &'a dyn StaticTables,
     status: &'a Arc<JobStatus>,
+    /// When the last epoch began.
+    epoch_at: Instant,
     snapshot_at: Instant,
     progress_at: Option<Instant>,
     progress_counts: u64,
@@ -189,17 +194,19 @@ impl Running<'_> {
         }
     }
 
-    /// One epoch: whatever has come within the trigger.
+    /// One epoch: what has come since the last one, or comes within the trigger.
     fn epoch(&mut self) -> Result<(), JobError> {
         let bounds =
             EpochBounds { records_max: self.settings.epoch_records_max, bytes_max: self.settings.epoch_bytes_max };
         let idle = self.idle();
-        let messages = self.input.take(Instant::now() + self.settings.trigger, bounds)?;
+        let gather = self.epoch_at + self.settings.trigger;
+        let messages = self.input.take(Instant::now() + IDLE_WAIT, gather, bounds)?;
         let started = Instant::now();
         let advance = Advance::Live { idle, ended: BTreeSet::new() };
         if messages.is_empty() && !self.job.would_advance(&advance) {
             return self.publish_progress();
         }
+        self.epoch_at = started;
         let taken = ranges(&messages);
         let output = self.job.run(&batches(&self.input, &messages), &advance)?;
         let name_of = |place: &Place| self.input.source(&place.0).to_owned();
@@ -216,7 +223,6 @@ impl Running<'_> {
                 .collect(),
             watermarks: self.job.watermarks(),
         };
-        self.state.append(&entry)?;
         let now = Timestamp::from_system_time(std::time::SystemTime::now());
         let transaction = self.output.begin()?;
         for rows in &output.rows {
@@ -243,6 +249,8 @@ impl Running<'_> {
                 transaction.own("job_progress", &row.table, &row)?;
             }
         }
+        // Durable before the commit; the rows are on their way to the broker meanwhile.
+        self.state.append(&entry)?;
         let group = self.input.group()?;
         transaction.commit(group, &offsets, self.job.epoch())?;
         let noted: Vec<(Place, i64)> = taken.into_iter().map(|(place, _, last)| (place, last)).collect();

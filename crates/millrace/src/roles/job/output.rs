@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use millrace_connectors::kafka::producer::settled;
 use millrace_connectors::kafka::rdkafka::consumer::ConsumerGroupMetadata;
 use millrace_connectors::kafka::rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode};
 use millrace_connectors::kafka::rdkafka::message::{BorrowedMessage, Headers};
@@ -147,7 +148,12 @@ impl Transaction<'_> {
 
     /// Commits rows that tell themselves what they were made from.
     pub(crate) fn publish(self) -> Result<(), KafkaError> {
-        let committed = self.0.producer.commit_transaction(TRANSACTION_MAX);
+        let producer = &self.0.producer;
+        if !settled(producer.as_ref(), TRANSACTION_MAX) {
+            let text = format!("commit a transaction: not all of its rows were acknowledged in {TRANSACTION_MAX:?}");
+            return Err(KafkaError::new(ErrorKind::Unavailable, text));
+        }
+        let committed = producer.commit_transaction(TRANSACTION_MAX);
         committed.map_err(|error| KafkaError::of("commit a transaction", &error))?;
         self.0.context.first_delivery_error().map_or(Ok(()), Err)
     }
@@ -165,12 +171,7 @@ impl Transaction<'_> {
             element.set_metadata(&metadata);
         }
         self.send_offsets(offsets, group)?;
-        let committed = self.0.producer.commit_transaction(TRANSACTION_MAX);
-        committed.map_err(|error| KafkaError::of("commit a transaction", &error))?;
-        match self.0.context.first_delivery_error() {
-            None => Ok(()),
-            Some(error) => Err(error),
-        }
+        self.publish()
     }
 }
 
