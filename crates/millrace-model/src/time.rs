@@ -59,6 +59,11 @@ impl Timestamp {
         (year, month, day, hour as u32)
     }
 
+    /// Within the years 0000 to 9999, which the text form can say.
+    pub fn has_text(self) -> bool {
+        (MIN_MICROS..=MAX_MICROS).contains(&self.0)
+    }
+
     /// Appends the text form to `out` without an intermediate string.
     pub fn write_to(self, out: &mut Vec<u8>) {
         let micros = self.0.clamp(MIN_MICROS, MAX_MICROS);

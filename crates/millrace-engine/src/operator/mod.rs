@@ -1,8 +1,8 @@
 //! The stateful operators: what DataFusion has no form of.
 //!
 //! Every operator is pushed a batch, then told how far event time has come, and gives what that makes known. It can save its
-//! state as record batches and load it again. Reading order: [`keys`] → [`calls`] → [`pane`] → [`window`] → [`session`] → [`timed`] →
-//! [`group`] → [`join`]; [`dedup`] works on source records, before any statement.
+//! state as record batches and load it again. Reading order: [`keys`] → [`calls`] → [`pane`] → [`window`] →
+//! [`open_sessions`] → [`session`] → [`timed`] → [`group`] → [`join`]; [`dedup`] works on source records, before any statement.
 //!
 //! ```text
 //!  epoch:   push(rows, W)  ─▶ late rows (every window they belong to has closed by W)
@@ -17,6 +17,7 @@ pub(crate) mod dedup;
 pub(crate) mod group;
 pub(crate) mod join;
 pub(crate) mod keys;
+pub(crate) mod open_sessions;
 pub(crate) mod pane;
 pub(crate) mod session;
 pub(crate) mod timed;

@@ -10,8 +10,6 @@
 //!
 //! Append mode only, as in Spark: an open session has no identity yet, its start may still move.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -22,18 +20,11 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::physical_plan::PhysicalExpr;
 use millrace_model::time::parse_interval;
 
-use super::calls::{Grouping, States, evaluate};
+use super::calls::{Grouping, States, evaluate, foreign};
 use super::keys::{KeyTable, batch_of};
+use super::open_sessions::{OpenSessions, Session};
 use super::window::{record_number_of, record_numbers, times_of, windows_column};
 use super::{Give, NO_WATERMARK, Operator};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Session {
-    start: i64,
-    end: i64,
-    /// Its group in the states.
-    slot: u32,
-}
 
 /// How long a session waits after an event.
 pub(crate) enum Gap {
@@ -43,11 +34,26 @@ pub(crate) enum Gap {
     ByRow(Arc<dyn PhysicalExpr>),
 }
 
+/// The gaps of a batch.
+enum Gaps {
+    Constant(i64),
+    ByRow(Vec<i64>),
+}
+
+impl Gaps {
+    /// Microseconds; 0 for a row that makes no session (no gap, or none above 0).
+    fn of_row(&self, row: usize) -> i64 {
+        match self {
+            Gaps::Constant(gap) => *gap,
+            Gaps::ByRow(gaps) => gaps[row],
+        }
+    }
+}
+
 impl Gap {
-    /// The gap of each row, microseconds; 0 for a row that makes no session (no gap, or none above 0).
-    fn of(&self, batch: &RecordBatch) -> Result<Vec<i64>> {
+    fn of(&self, batch: &RecordBatch) -> Result<Gaps> {
         let texts = match self {
-            Gap::Constant(gap) => return Ok(vec![*gap; batch.num_rows()]),
+            Gap::Constant(gap) => return Ok(Gaps::Constant(*gap)),
             Gap::ByRow(texts) => evaluate(texts, batch)?,
         };
         let texts = arrow_cast::cast(&texts, &DataType::Utf8)?;
@@ -65,7 +71,7 @@ impl Gap {
             known = text.map(|text| (text, gap));
             gaps.push(gap);
         }
-        Ok(gaps)
+        Ok(Gaps::ByRow(gaps))
     }
 }
 
@@ -77,88 +83,33 @@ pub(crate) struct SessionOperator {
     row_at: Option<usize>,
     grouping: Grouping,
     keys: KeyTable,
-    /// Open sessions by key number, by start.
-    sessions: Vec<Vec<Session>>,
-    /// States by slot.
+    open: OpenSessions,
+    /// States by the session's slot.
     states: States,
-    slots: Slots,
-    /// Earliest possible end of each session (a session may have grown since), with its key.
-    ends: BinaryHeap<Reverse<(i64, u32, u32)>>,
 }
 
 impl SessionOperator {
     pub(crate) fn new(time: Arc<dyn PhysicalExpr>, gap: Gap, row_at: Option<usize>, grouping: Grouping) -> Self {
         let states = States::new(&grouping);
-        SessionOperator {
-            time,
-            gap,
-            row_at,
-            grouping,
-            keys: KeyTable::default(),
-            sessions: Vec::new(),
-            states,
-            slots: Slots::default(),
-            ends: BinaryHeap::new(),
-        }
+        let (keys, open) = (KeyTable::default(), OpenSessions::default());
+        SessionOperator { time, gap, row_at, grouping, keys, open, states }
     }
 
-    /// Puts a row's window among the sessions of its key; gives the slot it belongs to. Sessions it joins are merged into
-    /// the first of them; `moved` tells where the rows of the others now belong.
-    fn place(&mut self, key: u32, start: i64, end: i64, moved: &mut Vec<(u32, u32)>) -> Result<u32> {
-        let open = &mut self.sessions[key as usize];
-        // Sessions of a key lie apart, so those that touch the row's window are neighbours.
-        let from = open.partition_point(|session| session.end < start);
-        let to = from + open[from..].partition_point(|session| session.start <= end);
-        if from == to {
-            let slot = self.slots.take();
-            open.insert(from, Session { start, end, slot });
-            self.ends.push(Reverse((end, key, slot)));
-            return Ok(slot);
-        }
-        let slot = open[from].slot;
-        let joined = Session { start: start.min(open[from].start), end: end.max(open[to - 1].end), slot };
-        self.states.resize(self.slots.given);
-        for other in open.drain(from + 1..to) {
-            self.states.merge_within(other.slot, slot)?;
-            moved.push((other.slot, slot));
-        }
-        open[from] = joined;
-        Ok(slot)
-    }
-}
-
-/// Numbers for sessions' states, used again when a session has closed.
-#[derive(Default)]
-struct Slots {
-    /// Numbers given out so far, in use or free.
-    given: usize,
-    free: Vec<u32>,
-}
-
-impl Slots {
-    fn take(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.given += 1;
-            u32::try_from(self.given - 1).expect("groups_max is far below 2^32")
-        })
-    }
-
-    fn in_use(&self) -> usize {
-        self.given - self.free.len()
-    }
-}
-
-impl SessionOperator {
-    /// The result rows of these sessions, each with the number of its key.
-    fn rows_of(&self, mut sessions: Vec<(u32, Session)>) -> Result<RecordBatch> {
-        // The order of rows must not depend on how keys were numbered: by end, start, key.
-        sessions
-            .sort_by(|(a, x), (b, y)| (x.end, x.start, self.keys.key(*a)).cmp(&(y.end, y.start, self.keys.key(*b))));
-        let slots: Vec<u32> = sessions.iter().map(|(_, session)| session.slot).collect();
-        let (starts, ends) = sessions.iter().map(|(_, session)| (session.start, session.end)).unzip();
+    /// The result rows of these sessions.
+    fn rows_of(&self, sessions: &[Session]) -> Result<RecordBatch> {
+        let slots: Vec<u32> = sessions.iter().map(|session| session.slot).collect();
+        let (starts, ends) = sessions.iter().map(|session| (session.start, session.end)).unzip();
         let window = windows_column(starts, ends);
-        let keys = self.grouping.codec.decode(sessions.iter().map(|(key, _)| self.keys.key(*key)))?;
+        let keys = self.grouping.codec.decode(sessions.iter().map(|session| self.keys.key(session.key)))?;
         self.grouping.output(keys, Some(window), self.states.evaluate(&slots)?, slots.len())
+    }
+
+    /// The order of rows must not depend on how keys were numbered: by end, start, key.
+    fn sort(&self, sessions: &mut [Session]) {
+        sessions.sort_by(|a, b| {
+            let times = (a.end, a.start).cmp(&(b.end, b.start));
+            times.then_with(|| self.keys.key(a.key).cmp(self.keys.key(b.key)))
+        });
     }
 }
 
@@ -168,36 +119,39 @@ impl Operator for SessionOperator {
         let gaps = self.gap.of(batch)?;
         let evaluated = self.grouping.evaluate(batch)?;
         let numbers = record_numbers(batch, self.row_at);
-        let (mut late, mut rows, mut slots, mut moved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut late, mut moved) = (Vec::new(), Vec::new());
+        let (mut rows, mut slots) = (Vec::with_capacity(batch.num_rows()), Vec::with_capacity(batch.num_rows()));
         for row in 0..batch.num_rows() {
-            if times.is_null(row) || gaps[row] <= 0 {
+            let gap = gaps.of_row(row);
+            if times.is_null(row) || gap <= 0 {
                 continue;
             }
             let start = times.value(row);
-            let end = start + gaps[row];
+            let end = start + gap;
             if watermark != NO_WATERMARK && end <= watermark {
                 late.push(record_number_of(numbers, row));
                 continue;
             }
             let key = self.keys.intern(evaluated.keys.key(row).as_ref());
-            if self.sessions.len() <= key as usize {
-                self.sessions.resize_with(key as usize + 1, Vec::new);
-            }
             rows.push(row as u32);
-            slots.push(self.place(key, start, end, &mut moved)?);
+            let states = &mut self.states;
+            slots.push(self.open.place(key, start, end, |from, into, slots| {
+                states.resize(slots);
+                moved.push((from, into));
+                states.merge_within(from, into)
+            })?);
         }
         if !moved.is_empty() {
             // Rows of this batch that went to a session before it was merged away; merges may chain.
-            let moves: std::collections::HashMap<u32, u32> = moved.iter().copied().collect();
+            let moves: std::collections::HashMap<u32, u32> = moved.into_iter().collect();
             for slot in &mut slots {
                 while let Some(to) = moves.get(slot) {
                     *slot = *to;
                 }
             }
         }
-        self.states.resize(self.slots.given);
+        self.states.resize(self.open.slots());
         self.states.update(&evaluated, &rows, &slots)?;
-        self.slots.free.extend(moved.into_iter().map(|(slot, _)| slot));
         Ok(late)
     }
 
@@ -205,58 +159,42 @@ impl Operator for SessionOperator {
         if after == NO_WATERMARK || after <= before {
             return Ok(());
         }
-        let mut closed: Vec<(u32, Session)> = Vec::new();
-        while let Some(Reverse((end, key, slot))) = self.ends.peek().copied() {
-            if end > after {
-                break;
-            }
-            self.ends.pop();
-            let open = &mut self.sessions[key as usize];
-            let Some(at) = open.iter().position(|session| session.slot == slot) else { continue };
-            if open[at].end > after {
-                self.ends.push(Reverse((open[at].end, key, slot)));
-                continue;
-            }
-            closed.push((key, open.remove(at)));
-        }
+        let mut closed = self.open.close(after);
         if closed.is_empty() {
             return Ok(());
         }
-        let rows = self.rows_of(closed.clone())?;
-        for (key, session) in closed {
+        self.sort(&mut closed);
+        let rows = self.rows_of(&closed)?;
+        for session in closed {
             self.states.clear(session.slot);
-            self.slots.free.push(session.slot);
-            if self.sessions[key as usize].is_empty() {
-                self.keys.remove(key);
+            if !self.open.has(session.key) {
+                self.keys.remove(session.key);
             }
         }
         give(rows)
     }
 
     fn whole(&self) -> Result<Option<RecordBatch>> {
-        let keys = self.keys.numbers().into_iter();
-        let all = keys.flat_map(|key| self.sessions[key as usize].iter().map(move |session| (key, *session)));
-        self.rows_of(all.collect()).map(Some)
+        let mut all = self.open.all();
+        self.sort(&mut all);
+        self.rows_of(&all).map(Some)
     }
 
     fn groups(&self) -> usize {
-        self.slots.in_use()
+        self.open.len()
     }
 
     fn bytes(&self) -> usize {
-        self.keys.bytes() + self.states.bytes() + self.sessions.len() * 48 + self.ends.len() * 16
+        self.keys.bytes() + self.states.bytes() + self.open.bytes()
     }
 
     fn save(&self) -> Result<RecordBatch> {
-        let mut open: Vec<(u32, Session)> = Vec::new();
-        for key in self.keys.numbers() {
-            open.extend(self.sessions[key as usize].iter().map(|session| (key, *session)));
-        }
-        let slots: Vec<u32> = open.iter().map(|(_, session)| session.slot).collect();
-        let keys = self.grouping.codec.decode(open.iter().map(|(key, _)| self.keys.key(*key)))?;
+        let open = self.open.all();
+        let slots: Vec<u32> = open.iter().map(|session| session.slot).collect();
+        let keys = self.grouping.codec.decode(open.iter().map(|session| self.keys.key(session.key)))?;
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from_iter_values(open.iter().map(|(_, session)| session.start))),
-            Arc::new(Int64Array::from_iter_values(open.iter().map(|(_, session)| session.end))),
+            Arc::new(Int64Array::from_iter_values(open.iter().map(|session| session.start))),
+            Arc::new(Int64Array::from_iter_values(open.iter().map(|session| session.end))),
         ];
         let mut fields: Vec<_> = ["start", "end"].map(|name| Arc::new(Field::new(name, DataType::Int64, false))).into();
         fields.extend(self.grouping.saved_key_fields());
@@ -272,24 +210,14 @@ impl Operator for SessionOperator {
         let keys = self.grouping.codec.encode(&saved.columns()[2..2 + key_count])?;
         self.keys = KeyTable::default();
         self.states = States::new(&self.grouping);
-        self.slots = Slots::default();
-        self.sessions.clear();
-        self.ends.clear();
+        self.open = OpenSessions::default();
         let mut slots = Vec::with_capacity(saved.num_rows());
         for row in 0..saved.num_rows() {
             let key = self.keys.intern(keys.key(row).as_ref());
-            if self.sessions.len() <= key as usize {
-                self.sessions.resize_with(key as usize + 1, Vec::new);
-            }
-            let slot = self.slots.take();
-            self.sessions[key as usize].push(Session { start: starts.value(row), end: ends.value(row), slot });
-            self.ends.push(Reverse((ends.value(row), key, slot)));
-            slots.push(slot);
+            // Saved sessions of a key lie apart: none joins another.
+            slots.push(self.open.place(key, starts.value(row), ends.value(row), |_, _, _| foreign())?);
         }
-        for sessions in &mut self.sessions {
-            sessions.sort_by_key(|session| session.start);
-        }
-        self.states.resize(self.slots.given);
+        self.states.resize(self.open.slots());
         self.states.load(&self.grouping, &slots, &saved.columns()[2 + key_count..])
     }
 }

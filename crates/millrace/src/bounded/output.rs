@@ -74,14 +74,13 @@ impl Output {
         Ok(self.files.get_mut(name).expect("made above"))
     }
 
-    fn line(&mut self, table: &str, row: &[u8]) -> anyhow::Result<()> {
-        *self.counts.entry(table.to_owned()).or_default() += 1;
+    /// Writes rows, each with its newline.
+    fn lines(&mut self, table: &str, rows: usize, lines: &[u8]) -> anyhow::Result<()> {
+        *self.counts.entry(table.to_owned()).or_default() += rows as u64;
         if self.folder.is_none() {
-            let mut out = io::stdout().lock();
-            return out.write_all(row).and_then(|()| out.write_all(b"\n")).context("cannot write to standard output");
+            return io::stdout().lock().write_all(lines).context("cannot write to standard output");
         }
-        let file = self.file(table)?;
-        file.write_all(row).and_then(|()| file.write_all(b"\n")).context("cannot write a row")
+        self.file(table)?.write_all(lines).context("cannot write a row")
     }
 
     /// Takes the rows of an epoch.
@@ -103,7 +102,7 @@ impl Output {
                 }
                 Ok(())
             }
-            _ => rows.rows.iter().try_for_each(|row| self.line(&rows.table, row)),
+            _ => self.lines(&rows.table, rows.rows.len(), rows.rows.lines()),
         }
     }
 
@@ -128,8 +127,9 @@ impl Output {
     /// Writing.
     pub(crate) fn finish(&mut self) -> anyhow::Result<BTreeMap<String, u64>> {
         for (table, rows) in std::mem::take(&mut self.finals) {
-            for row in rows.into_values() {
-                self.line(&table, &row)?;
+            for mut row in rows.into_values() {
+                row.push(b'\n');
+                self.lines(&table, 1, &row)?;
             }
         }
         for file in self.files.values_mut() {
