@@ -18,7 +18,8 @@
 //!
 //! Reading order: `settings` (limits) → `layout` (names) → `storage` (folder or bucket; `s3`) → `catalog` (which files count)
 //! → `claims` → `recovery` (what a start does) → `start` → `buffer` → `encode` (records to files) → `write` → `session` (the
-//! loop) → `merge` (small files into one) → `inspect`, `reader` (what is there) → `read` (the records again).
+//! loop) → `merge` (small files into one) → `inspect`, `reader` (what is there) → `read` (the records again) → `past`, `ordered`
+//! (the records again as the partitions had them: from where to where, in the order of offsets).
 
 mod buffer;
 mod catalog;
@@ -27,6 +28,8 @@ mod encode;
 mod inspect;
 mod layout;
 mod merge;
+mod ordered;
+mod past;
 mod read;
 mod reader;
 mod recovery;
@@ -42,6 +45,8 @@ use std::sync::Arc;
 use millrace_model::{Classified, Contract, ErrorKind};
 
 pub use inspect::{LakeTopic, inspect};
+pub use ordered::{LakeBatch, LakePartition, LakeRange, LakeRun};
+pub use past::{LakePart, LakeSpan};
 pub use read::{LakeRecord, read};
 pub use reader::{LakeFile, LakeReader};
 pub use settings::{LAKE_GROUP, LakeLimits, LakeSettings, MergeSettings};

@@ -3,6 +3,7 @@
 mod audit;
 mod bounded;
 mod commands;
+mod history;
 mod lake;
 mod pipelines;
 mod product;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let command = commands::Cli::parse();
     commands::start_log(&command.global);
     let result = match command.mode.unwrap_or_default() {
+        commands::Mode::Backfill(options) => commands::backfill::run(&command.global, options),
         commands::Mode::Up(options) => commands::up::run(&command.global, options),
         commands::Mode::Simulate(options) => commands::simulate::run(&command.global, options),
         commands::Mode::Run(options) => commands::run::run(&command.global, options),

@@ -214,6 +214,7 @@ impl Product {
             dashboard: dashboard.as_ref().map(Dashboard::address),
             store: if store_url.starts_with("sqlite:") { store_url.clone() } else { String::new() },
             lake: lake.is_some().then(|| lake_dir.clone()),
+            jobs: jobs.iter().map(|job| job.name.clone()).collect(),
         };
         if !roles.alone {
             running.write(&data_dir).context("cannot tell other commands where the product runs")?;

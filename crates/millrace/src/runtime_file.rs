@@ -25,6 +25,9 @@ pub(crate) struct RuntimeFile {
     pub(crate) store: String,
     /// Folder of the lake.
     pub(crate) lake: Option<PathBuf>,
+    /// Jobs it runs.
+    #[serde(default)]
+    pub(crate) jobs: Vec<String>,
 }
 
 fn path(data_dir: &Path) -> PathBuf {

@@ -64,7 +64,7 @@ async fn look(storage: &Storage) -> Result<Option<BTreeMap<String, LakeTopic>>, 
 }
 
 /// The footer of a file; `None`: the file is gone.
-async fn footer(storage: &Storage, file: &Stored) -> Result<Option<ParquetMetaData>, SinkError> {
+pub(super) async fn footer(storage: &Storage, file: &Stored) -> Result<Option<ParquetMetaData>, SinkError> {
     let broken = |e: &dyn std::fmt::Display| SinkError::new(ErrorKind::Invalid, format!("lake: {}: {e}", file.path));
     let mut wanted = FOOTER_BYTES;
     loop {

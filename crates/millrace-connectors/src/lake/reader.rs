@@ -12,7 +12,7 @@ use crate::sink::SinkError;
 /// A lake that is read.
 #[derive(Debug)]
 pub struct LakeReader {
-    storage: Storage,
+    pub(super) storage: Storage,
 }
 
 /// A data file.

@@ -94,26 +94,29 @@ impl EpochLog {
         Ok(entries)
     }
 
-    pub(super) fn append(&mut self, entry: &EpochEntry) -> Result<(), EngineError> {
+    pub(super) fn append(&mut self, entries: &[EpochEntry]) -> Result<(), EngineError> {
+        let (Some(begin), Some(end)) = (entries.first(), entries.last()) else { return Ok(()) };
         if self.open.is_none() {
             let first = match self.segments.last() {
                 Some(first) => *first,
                 None => {
-                    self.segments.push(entry.epoch);
-                    entry.epoch
+                    self.segments.push(begin.epoch);
+                    begin.epoch
                 }
             };
             self.open = Some(self.open_segment(first)?);
         }
         let file = self.open.as_mut().expect("opened above");
-        let text = serde_json::to_vec(entry).expect("numbers and names");
-        let mut bytes = Vec::with_capacity(text.len() + 8);
-        bytes.extend((text.len() as u32).to_le_bytes());
-        bytes.extend(crc32c::crc32c(&text).to_le_bytes());
-        bytes.extend(text);
+        let mut bytes = Vec::new();
+        for entry in entries {
+            let text = serde_json::to_vec(entry).expect("numbers and names");
+            bytes.extend((text.len() as u32).to_le_bytes());
+            bytes.extend(crc32c::crc32c(&text).to_le_bytes());
+            bytes.extend(text);
+        }
         file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(io_error("cannot write the epoch log"))?;
-        let first = self.range.map_or(entry.epoch, |(first, _)| first);
-        self.range = Some((first, entry.epoch));
+        let first = self.range.map_or(begin.epoch, |(first, _)| first);
+        self.range = Some((first, end.epoch));
         Ok(())
     }
 
@@ -213,7 +216,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut log = EpochLog::open(folder.path()).expect("open");
         for epoch in 1..=3 {
-            log.append(&entry(epoch)).expect("append");
+            log.append(&[entry(epoch)]).expect("append");
         }
         let path = file(folder.path(), 1);
         let whole = fs::read(&path).expect("the file");
@@ -222,7 +225,7 @@ mod tests {
             let mut log = EpochLog::open(folder.path()).expect("open");
             let kept = log.range().map_or(0, |(_, last)| last);
             log.truncate_after(kept).expect("truncate");
-            log.append(&entry(kept + 1)).expect("append");
+            log.append(&[entry(kept + 1)]).expect("append");
             assert_eq!(epochs(&log), (1..=kept + 1).collect::<Vec<_>>(), "cut at {cut}");
         }
     }
@@ -235,13 +238,13 @@ mod tests {
             if epoch % 2 == 1 {
                 log.roll(epoch).expect("roll");
             }
-            log.append(&entry(epoch)).expect("append");
+            log.append(&[entry(epoch)]).expect("append");
         }
         log.drop_before(4).expect("drop");
         assert_eq!((epochs(&log), log.range()), (vec![3, 4, 5, 6], Some((3, 6))));
         log.truncate_after(4).expect("truncate");
         assert_eq!((epochs(&log), log.range()), (vec![3, 4], Some((3, 4))));
-        log.append(&entry(5)).expect("append");
+        log.append(&[entry(5)]).expect("append");
         let again = EpochLog::open(folder.path()).expect("open");
         assert_eq!((epochs(&again), again.range()), (vec![3, 4, 5], Some((3, 5))));
     }

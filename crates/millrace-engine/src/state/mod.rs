@@ -103,7 +103,15 @@ impl StateDir {
     /// # Errors
     /// Writing.
     pub fn append(&mut self, entry: &EpochEntry) -> Result<(), EngineError> {
-        self.log.append(entry)
+        self.append_all(std::slice::from_ref(entry))
+    }
+
+    /// Writes what several epochs read, in their order; durable when this returns.
+    ///
+    /// # Errors
+    /// Writing.
+    pub fn append_all(&mut self, entries: &[EpochEntry]) -> Result<(), EngineError> {
+        self.log.append(entries)
     }
 
     /// Starts writing a snapshot of the job as it is now, behind. Does nothing while the last one is still being written, or

@@ -2,6 +2,7 @@
 
 pub(crate) mod alerts;
 pub(crate) mod audit;
+pub(crate) mod backfill;
 pub(crate) mod check;
 pub(crate) mod cluster;
 pub(crate) mod dead_letters;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use millrace_model::Timestamp;
 
 use crate::pipelines::Pipelines;
 use crate::settings::Settings;
@@ -84,6 +86,8 @@ pub(crate) enum Mode {
     Explain(explain::Options),
     /// Ask the lake and the results with SQL
     Query(query::Options),
+    /// Compute a new or changed pipeline over the lake, up to where it goes on live
+    Backfill(backfill::Options),
     /// Feed a file of real data through the product
     Replay(replay::Options),
     /// Look at records that could not be counted, repair them, send them again
@@ -146,6 +150,13 @@ pub(crate) fn start_log(global: &Global) {
 /// The runtime of commands that wait for more than one thing.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// A time, or a day, which is its beginning.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    let day = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    Timestamp::parse(day.as_bytes())
+        .ok_or_else(|| format!("`{text}` is no time; write 2026-01-31T12:00:00Z or 2026-01-31"))
 }
 
 /// The pipelines named, or those `up` would run.

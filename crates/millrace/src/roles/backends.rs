@@ -129,7 +129,8 @@ pub(crate) fn check_on_spark(place: &JobPlace<'_>, jobs: &[JobPlan], _: &Pipelin
     check(place.settings, jobs).map(|()| Vec::new())
 }
 
-fn run_settings(place: &JobPlace<'_>) -> JobRunSettings {
+/// How jobs of this place run.
+pub(crate) fn run_settings(place: &JobPlace<'_>) -> JobRunSettings {
     let engine = &place.settings.engine;
     JobRunSettings {
         kafka: place.kafka.clone(),

@@ -5,7 +5,9 @@ use crate::support::{run, said};
 #[test]
 fn every_command_has_help_with_examples() {
     let dir = tempfile::tempdir().expect("a folder");
-    for command in ["up", "simulate", "run", "check", "explain", "query", "replay", "audit", "dead-letters", "alerts"] {
+    let commands =
+        ["up", "simulate", "run", "backfill", "check", "explain", "query", "replay", "audit", "dead-letters", "alerts"];
+    for command in commands {
         let help = said(dir.path(), &[command, "--help"]);
         assert!(help.contains("Usage: millrace") && help.contains("--data-dir"), "{command}: {help}");
         let example = format!("\n  millrace {command}");

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod answers;
+mod backfill;
 mod bounded;
 mod browser;
 mod clients;

@@ -9,6 +9,7 @@
 //! Exactly once: rows and offsets commit together; the log of an epoch is durable before. A crash between the two leaves an
 //! aborted transaction and a logged epoch that was never committed, which recovery forgets.
 
+pub(crate) mod backfill;
 mod input;
 pub(crate) mod output;
 mod recovery;
@@ -21,11 +22,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_connectors::kafka::{ClientSettings, KafkaError};
+use millrace_connectors::sink::SinkError;
 use millrace_connectors::{Ending, Shutdown};
-use millrace_engine::job::{Advance, EpochOutput};
+use millrace_engine::job::{Advance, EpochOutput, LateRecord};
 use millrace_engine::sql::Origin;
 use millrace_engine::state::{EpochEntry, Range, StateDir};
 use millrace_engine::{EngineError, Job, JobPlan, JobSettings, StaticTables};
+use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::TableProgress;
 use millrace_model::{Classified, ErrorKind, Timestamp};
 
@@ -42,6 +45,9 @@ pub(crate) enum JobError {
     /// The engine: statement, limit or state.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The lake, for a job that is computed over it.
+    #[error(transparent)]
+    Lake(#[from] SinkError),
     /// Recovery cannot decide without a person.
     #[error("{0}")]
     Refused(String),
@@ -52,6 +58,7 @@ impl Classified for JobError {
         match self {
             JobError::Kafka(error) => error.kind(),
             JobError::Engine(error) => error.kind(),
+            JobError::Lake(error) => error.kind(),
             JobError::Refused(_) => ErrorKind::Invalid,
         }
     }
@@ -289,21 +296,7 @@ impl Running<'_> {
     }
 
     fn progress(&self, now: Timestamp, offsets: &BTreeMap<Place, i64>, took: Duration) -> Vec<TableProgress> {
-        let topics: BTreeMap<&str, &str> =
-            self.job.sources().map(|(source, origin)| (source, topic_of(source, origin))).collect();
-        let mut rows = self.job.progress("embedded", now);
-        for row in &mut rows {
-            row.epoch_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            for source in &mut row.sources {
-                if let Some(topic) = topics.get(source.topic.as_str()) {
-                    source.topic = (*topic).to_owned();
-                }
-                let place = (source.topic.clone(), source.partition);
-                source.offset = offsets.get(&place).copied().unwrap_or(0);
-                source.end_offset = self.input.end(&place).map(|end| end.max(source.offset));
-            }
-        }
-        rows
+        told(&self.job, now, took, offsets, |place| self.input.end(place))
     }
 
     fn idle(&self) -> BTreeSet<(String, i32)> {
@@ -320,12 +313,7 @@ impl Running<'_> {
         let starts = batch_starts(messages);
         let late = output.late.iter().map(|late| {
             let message = &messages[starts[late.batch] + late.record];
-            let mut letter = dead_letter(message, self.job.name(), Some(&late.table), now);
-            letter.kind = "late".into();
-            letter.code = "late".into();
-            letter.reason = format!("every window it belongs to in {} had closed by {}", late.table, late.watermark);
-            letter.watermark = Some(late.watermark);
-            letter
+            as_late(dead_letter(message, self.job.name(), Some(&late.table), now), late)
         });
         late.collect()
     }
@@ -382,6 +370,40 @@ fn batch_starts(messages: &[millrace_connectors::kafka::rdkafka::message::Borrow
         }
     }
     starts
+}
+
+/// The progress rows of a job that has come to these offsets.
+fn told(
+    job: &Job,
+    now: Timestamp,
+    took: Duration,
+    offsets: &BTreeMap<Place, i64>,
+    end: impl Fn(&Place) -> Option<i64>,
+) -> Vec<TableProgress> {
+    let topics: BTreeMap<&str, &str> =
+        job.sources().map(|(source, origin)| (source, topic_of(source, origin))).collect();
+    let mut rows = job.progress("embedded", now);
+    for row in &mut rows {
+        row.epoch_micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        for source in &mut row.sources {
+            if let Some(topic) = topics.get(source.topic.as_str()) {
+                source.topic = (*topic).to_owned();
+            }
+            let place = (source.topic.clone(), source.partition);
+            source.offset = offsets.get(&place).copied().unwrap_or(0);
+            source.end_offset = end(&place).map(|end| end.max(source.offset));
+        }
+    }
+    rows
+}
+
+/// A dead letter of a late record.
+fn as_late(mut letter: DeadLetter, late: &LateRecord) -> DeadLetter {
+    letter.kind = "late".into();
+    letter.code = "late".into();
+    letter.reason = format!("every window it belongs to in {} had closed by {}", late.table, late.watermark);
+    letter.watermark = Some(late.watermark);
+    letter
 }
 
 /// A number that changes whenever a progress row would.

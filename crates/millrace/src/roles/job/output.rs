@@ -185,37 +185,62 @@ pub(crate) fn epoch_of(metadata: &str) -> Option<u64> {
     metadata.strip_prefix("millrace epoch=")?.parse().ok()
 }
 
+/// A record as it was received, wherever it is kept.
+pub(crate) struct Received<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// Kafka's time.
+    pub(crate) time: Option<Timestamp>,
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) headers: Vec<DeadLetterHeader>,
+}
+
 /// A dead letter of a record: its bytes, its place, and when it came.
 pub(crate) fn dead_letter(message: &BorrowedMessage<'_>, job: &str, table: Option<&str>, now: Timestamp) -> DeadLetter {
     let of_message = message.headers().into_iter().flat_map(|headers| (0..headers.count()).map(|at| headers.get(at)));
-    let mut headers: Vec<DeadLetterHeader> = of_message
-        .map(|header| DeadLetterHeader {
-            name: header.key.to_owned(),
-            value_base64: header.value.map(|value| BASE64.encode(value)),
-        })
-        .collect();
-    let value = message.payload().map(|value| &value[..value.len().min(KEPT_BYTES_MAX)]);
-    if let Some(length) = message.payload().map(<[u8]>::len).filter(|length| *length > KEPT_BYTES_MAX) {
+    let headers = of_message.map(|header| DeadLetterHeader {
+        name: header.key.to_owned(),
+        value_base64: header.value.map(|value| BASE64.encode(value)),
+    });
+    let received = Received {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        time: message.timestamp().to_millis().map(Timestamp::from_millis),
+        key: message.key(),
+        value: message.payload(),
+        headers: headers.collect(),
+    };
+    dead_letter_of(received, job, table, now)
+}
+
+/// The same, of a record from anywhere.
+pub(crate) fn dead_letter_of(received: Received<'_>, job: &str, table: Option<&str>, now: Timestamp) -> DeadLetter {
+    let Received { topic, partition, offset, time, key, value, mut headers } = received;
+    if let Some(length) = value.map(<[u8]>::len).filter(|length| *length > KEPT_BYTES_MAX) {
         let value_base64 = Some(BASE64.encode(length.to_string()));
         headers.push(DeadLetterHeader { name: "millrace.value_bytes".into(), value_base64 });
     }
+    let kept = value.map(|value| &value[..value.len().min(KEPT_BYTES_MAX)]);
     DeadLetter {
-        dead_letter_id: DeadLetter::id(message.topic(), message.partition(), message.offset(), table),
+        dead_letter_id: DeadLetter::id(topic, partition, offset, table),
         kind: String::new(),
         code: String::new(),
         reason: String::new(),
         field: None,
-        topic: message.topic().to_owned(),
-        partition: message.partition(),
-        offset: message.offset(),
-        record_time: message.timestamp().to_millis().map(Timestamp::from_millis),
+        topic: topic.to_owned(),
+        partition,
+        offset,
+        record_time: time,
         event_time: None,
         watermark: None,
         table: table.map(str::to_owned),
         job: job.to_owned(),
         first_seen: now,
-        key_base64: message.key().map(|key| BASE64.encode(key)),
-        value_base64: value.map(|value| BASE64.encode(value)),
+        key_base64: key.map(|key| BASE64.encode(key)),
+        value_base64: kept.map(|value| BASE64.encode(value)),
         headers: (!headers.is_empty()).then_some(headers),
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn restore(
             }
             let from = snapshot.unwrap_or(0);
             let entries = state.entries(from, replay_to)?;
+            refuse_gone(input, &places, job, &entries)?;
             tracing::info!(job = job.name(), snapshot = from, epochs = entries.len(), "restored; replaying epochs");
             replay(input, job, &entries)?;
         }
@@ -77,8 +78,9 @@ pub(crate) fn restore(
         if *offset < first {
             let (topic, partition) = place;
             return Err(JobError::Refused(format!(
-                "records {offset} to {first} of {topic} partition {partition} were deleted before they were read; delete \
-                 the job's consumer group and its state directory to recompute from what is left"
+                "records {offset} to {first} of {topic} partition {partition} were deleted before they were read; if the \
+                 lake has them, `millrace backfill` goes on from there; else delete the job's consumer group and its state \
+                 directory to recompute from what is left"
             )));
         }
     }
@@ -86,8 +88,27 @@ pub(crate) fn restore(
     Ok(())
 }
 
+/// Refuses to wait for records that are gone.
+fn refuse_gone(input: &Input, places: &[Place], job: &Job, entries: &[EpochEntry]) -> Result<(), JobError> {
+    let earliest = input.offsets(places, Offset::Beginning)?;
+    let topics: BTreeMap<&str, &str> =
+        job.sources().map(|(source, origin)| (source, super::topic_of(source, origin))).collect();
+    for range in entries.iter().flat_map(|entry| &entry.ranges) {
+        let topic = topics.get(range.source.as_str()).copied().unwrap_or_default();
+        let first = earliest.get(&(topic.to_owned(), range.partition)).copied().unwrap_or(0);
+        if range.from < first {
+            return Err(JobError::Refused(format!(
+                "records {} to {first} of {topic} partition {} were deleted, and the epochs since the last snapshot need \
+                 them; `millrace backfill` reads them from the lake",
+                range.from, range.partition
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Adds what Kafka says to what the disk says.
-fn facts(committed: &BTreeMap<Place, Committed>, disk: RecoveryFacts) -> RecoveryFacts {
+pub(super) fn facts(committed: &BTreeMap<Place, Committed>, disk: RecoveryFacts) -> RecoveryFacts {
     let epochs: Vec<Option<u64>> = committed.values().map(|committed| epoch_of(&committed.metadata)).collect();
     RecoveryFacts {
         committed_epoch: epochs.iter().flatten().max().copied(),
@@ -130,7 +151,7 @@ fn replay(input: &mut Input, job: &mut Job, entries: &[EpochEntry]) -> Result<()
 }
 
 /// Reads on until the record before `to` of a partition has come.
-fn fill<'a>(
+pub(super) fn fill<'a>(
     input: &'a Input,
     waiting: &mut BTreeMap<Place, VecDeque<BorrowedMessage<'a>>>,
     place: &Place,
