@@ -12,6 +12,7 @@ const TEXTS: &[&str] = &[
     include_str!("../../../../contracts/topics/fraud_alerts.json"),
     include_str!("../../../../contracts/topics/fraud_batches.json"),
     include_str!("../../../../contracts/topics/fraud_decisions.json"),
+    include_str!("../../../../contracts/topics/fraud_lists.json"),
     include_str!("../../../../contracts/topics/fraud_verdicts.json"),
     include_str!("../../../../contracts/topics/inventory_updates.json"),
     include_str!("../../../../contracts/topics/job_progress.json"),

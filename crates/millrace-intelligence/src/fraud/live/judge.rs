@@ -4,6 +4,8 @@
 //!  score = logistic( base + points of the rules that fire + what the model has learnt beside them )
 //! ```
 //!
+//! Lists come before all of it: they decide, whatever the score is.
+//!
 //! The model learns what the rules leave to say, so both are additive and the parts are the explanation.
 //!
 //! **Labels.** A verdict counts at once, whatever was decided. A chargeback says fraud. No chargeback within the label delay says
@@ -17,9 +19,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::entity::{DAY, Touch};
-use super::event::{Origin, Transaction, UserEvent, Verdict, hash, named};
+use super::event::{ListChange, Origin, Transaction, UserEvent, Verdict, hash, named};
 use super::features::{COUNT, FEATURES, Vector, vector};
 use super::judgement::{Decision, Evidence, Judged, Judgement, Reason};
+use super::lists::Lists;
 use super::memory::{KINDS, Kind, Memory};
 use super::payment::Payment;
 use super::rules::Compiled;
@@ -61,6 +64,7 @@ stored_fields!(Waiting { vector, points, ids, trusted });
 pub struct Judge {
     settings: JudgeSettings,
     rules: Vec<Compiled>,
+    lists: Lists,
     memory: Memory,
     model: Ftrl,
     labels: u64,
@@ -81,6 +85,7 @@ impl Judge {
         Ok(Judge {
             rules: settings.compile()?,
             settings,
+            lists: Lists::default(),
             memory: Memory::new(),
             model: Ftrl::new(COUNT, 0.0),
             labels: 0,
@@ -142,6 +147,16 @@ impl Judge {
         self.learn(hash(b'p', &verdict.payment_id), fraud)
     }
 
+    /// Takes a change of a list in; false when it says nothing, or when the lists are full.
+    pub fn list(&mut self, change: &ListChange, time: i64) -> bool {
+        self.lists.change(change, time, self.settings.limits.listed_max)
+    }
+
+    /// Entities on lists.
+    pub fn listed(&self) -> usize {
+        self.lists.len()
+    }
+
     /// False when the id came before, among the newest.
     fn is_new(&mut self, event_id: &str) -> bool {
         let id = hash(b'e', event_id);
@@ -199,18 +214,23 @@ impl Judge {
 
     fn judge(&self, payment: &Payment, vector: &Vector) -> (Judgement, f32) {
         let fired: Vec<&Compiled> = self.rules.iter().filter(|rule| rule.fires(vector)).collect();
-        let acting = fired.iter().filter(|rule| !rule.shadow);
+        let listed = self.lists.of(payment);
+        let excused = |rule: &Compiled| listed.excuses(&rule.name);
+        let acting = fired.iter().filter(|rule| !rule.shadow && !excused(rule));
         let points = self.settings.base_points + acting.map(|rule| rule.points).sum::<f32>();
         let learnt = self.model.logit(vector);
         let score = logistic(points + learnt);
-        let decision = self.decide(score);
+        let decision = listed.decide(self.decide(score));
         let mut reasons: Vec<Reason> = fired
             .iter()
-            .map(|rule| Reason {
-                kind: if rule.shadow { "shadow" } else { "rule" },
-                name: rule.name.clone(),
-                points: if rule.shadow { 0.0 } else { rule.points },
-                values: rule.values(vector),
+            .map(|rule| {
+                let kind = match (rule.shadow, excused(rule)) {
+                    (true, _) => "shadow",
+                    (false, true) => "excused",
+                    (false, false) => "rule",
+                };
+                let points = if kind == "rule" { rule.points } else { 0.0 };
+                Reason { kind, name: rule.name.clone(), points, values: rule.values(vector), text: None }
             })
             .collect();
         let flagged = decision != Decision::Approve;
@@ -222,9 +242,11 @@ impl Judge {
                 name: Arc::from(part.feature),
                 points: part.logit,
                 values: BTreeMap::from([(part.feature, part.value)]),
+                text: None,
             }));
         }
         reasons.sort_by(|a, b| b.points.total_cmp(&a.points));
+        reasons.splice(..0, listed.reasons());
         let evidence = if flagged { self.evidence(payment, &fired) } else { Vec::new() };
         let labels = self.labels;
         let kind = Judged::Payment;
@@ -302,9 +324,10 @@ impl Judge {
             (_, true) => 8.0 + 1.0 * f32::from(u8::from(lost)),
         };
         let score = logistic(self.settings.base_points + points);
-        let decision = self.decide(score).min(Decision::Review);
+        let listed = self.lists.of(&payment);
+        let decision = listed.decide(self.decide(score)).min(Decision::Review);
         let values = BTreeMap::from([("account_refunds_7d", refunds.len() as f32), ("refunded_share_7d", share)]);
-        let reason = Reason { kind: "rule", name: Arc::from("refund_abuse"), points, values };
+        let reason = Reason { kind: "rule", name: Arc::from("refund_abuse"), points, values, text: None };
         let evidence = match decision {
             Decision::Approve => Vec::new(),
             _ => {
@@ -313,7 +336,7 @@ impl Judge {
                 std::iter::once(own.clone()).chain(earlier).collect()
             }
         };
-        let reasons = if points > 0.0 { vec![reason] } else { Vec::new() };
+        let reasons: Vec<Reason> = listed.reasons().chain((points > 0.0).then_some(reason)).collect();
         let labels = self.labels;
         Judgement { kind: Judged::Refund, time, score, learnt: 0.0, decision, reasons, evidence, labels }
     }
@@ -365,6 +388,7 @@ impl Judge {
         self.waiting.store(out);
         self.waiting_order.store(out);
         self.recent.store(out);
+        self.lists.store(out);
         FEATURES.join(" ").as_bytes().to_vec().store(out);
     }
 
@@ -383,6 +407,7 @@ impl Judge {
             judge.waiting = HashMap::restore(from)?;
             judge.waiting_order = VecDeque::restore(from)?;
             judge.recent = VecDeque::restore(from)?;
+            judge.lists = Lists::restore(from)?;
             match Vec::<u8>::restore(from)? == FEATURES.join(" ").as_bytes() {
                 true => Ok(()),
                 false => Err(RestoreError::Unreadable("another version wrote it, with other features")),

@@ -4,10 +4,11 @@
 //!  user_events ──▶ visits ─────────┐
 //!  transactions ─▶ payment ─▶ features ─▶ rules + model ─▶ judgement: score, decision, reasons, evidence
 //!                    └─▶ memory (cards, accounts, devices, addresses …) ──┘     ▲
-//!  chargebacks, fraud_verdicts, silence ─▶ labels ──────────────────────────────┘
+//!  chargebacks, fraud_verdicts, silence ─▶ labels ──────────────────────────────┤
+//!  fraud_lists ─▶ lists ─────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Reading order: `event` (what comes) → `entity`, `visit`, `memory` (what is remembered) → `payment` → [`features`] → [`rules`], `settings` →
+//! Reading order: `event` (what comes) → `entity`, `visit`, `memory` (what is remembered) → `payment` → [`features`] → [`rules`], `lists`, `settings` →
 //! `judgement`, [`judge`] → [`scoreboard`].
 
 mod entity;
@@ -15,6 +16,7 @@ pub mod event;
 pub mod features;
 pub mod judge;
 mod judgement;
+mod lists;
 mod memory;
 mod payment;
 pub mod rules;
@@ -24,8 +26,9 @@ mod settings;
 mod tests;
 mod visit;
 
-pub use event::{Origin, Transaction, UserEvent, Verdict};
+pub use event::{ListChange, Origin, Transaction, UserEvent, Verdict};
 pub use judge::Judge;
 pub use judgement::{Decision, Evidence, Judged, Judgement, Reason};
+pub use lists::{LISTED, LISTS};
 pub use rules::Rule;
 pub use settings::{JudgeSettings, Limits};

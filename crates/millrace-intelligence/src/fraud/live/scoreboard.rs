@@ -4,7 +4,7 @@
 //! A fraudulent payment is **found at once** when it was itself sent to review or blocked, and **found** when that, or when an alert
 //! names it as evidence: the first payment of an attack may look like any other, and is found when the second one shows what it was.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +67,9 @@ pub struct Scoreboard {
     truths: HashMap<String, Truth>,
     /// Runs of each campaign begun so far, with whom they are about.
     runs: BTreeMap<String, Vec<String>>,
-    decided: Vec<Decided>,
+    decided: VecDeque<Decided>,
+    /// Most decisions held; none: all.
+    decided_max: Option<usize>,
 }
 
 /// What was found of one campaign.
@@ -127,6 +129,11 @@ pub struct Report {
 }
 
 impl Scoreboard {
+    /// One of the newest decisions only.
+    pub fn bounded(decided_max: usize) -> Self {
+        Scoreboard { decided_max: Some(decided_max), ..Scoreboard::default() }
+    }
+
     /// Takes an answer in. Answers come in the order in which they were given.
     pub fn answer(&mut self, answer: &Answer) {
         match (answer.kind.as_str(), &answer.campaign) {
@@ -145,7 +152,12 @@ impl Scoreboard {
 
     /// Takes a decision in.
     pub fn decided(&mut self, decided: Decided) {
-        self.decided.push(decided);
+        self.decided.push_back(decided);
+        if self.decided_max.is_some_and(|max| self.decided.len() > max)
+            && let Some(oldest) = self.decided.pop_front()
+        {
+            self.truths.remove(&oldest.id);
+        }
     }
 
     /// What came of it.

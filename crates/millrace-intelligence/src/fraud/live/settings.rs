@@ -19,11 +19,19 @@ pub struct Limits {
     pub attempts_max: usize,
     /// Payments that wait for their label.
     pub waiting_max: usize,
+    /// Entities on lists.
+    pub listed_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { entities_max: 200_000, visits_max: 200_000, attempts_max: 200_000, waiting_max: 200_000 }
+        Limits {
+            entities_max: 200_000,
+            visits_max: 200_000,
+            attempts_max: 200_000,
+            waiting_max: 200_000,
+            listed_max: 100_000,
+        }
     }
 }
 

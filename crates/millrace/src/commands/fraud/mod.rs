@@ -1,7 +1,8 @@
-//! `millrace fraud`: the analyst's side of the scorer. Review what it held, say what it was, see how well it does, and try rules on
-//! the past before they act.
+//! `millrace fraud`: the analyst's side of the scorer. Review what it held, say what it was, list who is known, see how well it does,
+//! and try rules on the past before they act.
 
 mod backtest;
+mod list;
 mod review;
 mod scoreboard;
 
@@ -23,6 +24,7 @@ use crate::settings::Settings;
 #[command(after_help = "Examples:
   millrace fraud review                             what waits for somebody to look at it
   millrace fraud verdict pay_1 good --comment 'a gift, she says'
+  millrace fraud list add block card tok_4711 --reason 'skimmed' --expires 90d
   millrace fraud scoreboard                         against the simulated shop's answer key
   millrace fraud backtest --rule tor='amount > 500 and device_attempts_24h = 0' --points 8
   millrace fraud rules                              the rules that run; docs/operating/fraud.md says how to change them")]
@@ -37,6 +39,8 @@ enum Action {
     Review(review::ReviewOptions),
     /// Say what a payment was, who looks at it, or a remark
     Verdict(review::VerdictOptions),
+    /// Who is blocked, watched or allowed, why, and until when
+    List(list::Options),
     /// How much of the simulated shop's fraud was found, how soon, and how many good payments were hurt
     Scoreboard(scoreboard::Options),
     /// Judge what is in the lake with other rules and thresholds, beside those that run
@@ -63,6 +67,7 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
     match options.action {
         Action::Review(options) => super::runtime()?.block_on(review::review(&mut settings, &options))?,
         Action::Verdict(options) => super::runtime()?.block_on(review::verdict(&mut settings, &options))?,
+        Action::List(options) => super::runtime()?.block_on(list::run(&mut settings, &options))?,
         Action::Scoreboard(options) => super::runtime()?.block_on(scoreboard::run(&mut settings, &options))?,
         Action::Backtest(options) => super::runtime()?.block_on(backtest::run(&mut settings, &options))?,
         Action::Rules => rules(&settings)?,

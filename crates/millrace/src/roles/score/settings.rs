@@ -32,6 +32,9 @@ pub(crate) struct ScoreSettings {
     /// Event time after which an approved payment without a chargeback counts as good.
     #[serde(deserialize_with = "duration")]
     pub(crate) label_delay: Duration,
+    /// How long after it was held somebody should have said what a payment is: the deadline of the review queue.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) review_within: Duration,
     /// Rules of the shop's own, and those that ship with other numbers.
     pub(crate) rules: BTreeMap<String, Rule>,
     /// What may be remembered.
@@ -50,6 +53,7 @@ impl Default for ScoreSettings {
             review_at: judge.review_at,
             block_at: judge.block_at,
             label_delay: Duration::from_micros(judge.label_delay_micros.unsigned_abs()),
+            review_within: Duration::from_secs(4 * 3_600),
             rules: BTreeMap::new(),
             limits: judge.limits,
         }
