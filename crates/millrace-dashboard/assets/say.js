@@ -17,8 +17,9 @@ function who() {
 function said(form, submitter, by) {
   const body = { by };
   for (const [name, value] of new FormData(form, submitter)) {
-    const field = form.elements.namedItem(name);
+    const field = submitter?.name === name ? submitter : form.elements.namedItem(name);
     if (field?.hasAttribute?.("data-null")) body[name] = null;
+    else if (value !== "" && field?.hasAttribute?.("data-number")) body[name] = Number(value);
     else if (value !== "") body[name] = value;
   }
   if (submitter?.hasAttribute("data-mine")) body.assigned_to = by;
@@ -42,13 +43,15 @@ async function send(form, submitter) {
     return;
   }
   const target = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
+  // Before the buttons rest: one that rests says nothing.
+  const body = JSON.stringify(said(form, submitter, by));
   const buttons = [...form.querySelectorAll("button")];
   buttons.forEach((button) => (button.disabled = true));
   try {
     const answer = await fetch(target, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify(said(form, submitter, by)),
+      body,
     });
     const told = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Error(told.detail ?? `the server answered ${answer.status}`);

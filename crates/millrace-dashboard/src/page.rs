@@ -13,6 +13,7 @@ mod lists;
 mod overview;
 mod recommend;
 mod reviews;
+mod rules;
 mod scoreboard;
 mod sessions;
 mod shapes;
@@ -43,6 +44,8 @@ pub(crate) enum Page {
     Review,
     /// Who is blocked, watched or allowed.
     Lists,
+    /// Rules that were changed.
+    Rules,
     /// How well the scorer does.
     Scoreboard,
     /// What is left.
@@ -69,11 +72,12 @@ impl Sections {
 
 impl Page {
     /// All pages, as in the navigation.
-    pub(crate) const ALL: [Page; 10] = [
+    pub(crate) const ALL: [Page; 11] = [
         Page::Overview,
         Page::Fraud,
         Page::Review,
         Page::Lists,
+        Page::Rules,
         Page::Scoreboard,
         Page::Stock,
         Page::Sessions,
@@ -85,7 +89,7 @@ impl Page {
     /// The page of the navigation it belongs to.
     pub(crate) fn chapter(self) -> Page {
         match self {
-            Page::Review | Page::Lists | Page::Scoreboard => Page::Fraud,
+            Page::Review | Page::Lists | Page::Rules | Page::Scoreboard => Page::Fraud,
             page => page,
         }
     }
@@ -102,6 +106,7 @@ impl Page {
             Page::Fraud => "fraud",
             Page::Review => "review",
             Page::Lists => "lists",
+            Page::Rules => "rules",
             Page::Scoreboard => "scoreboard",
             Page::Stock => "stock",
             Page::Sessions => "sessions",
@@ -118,6 +123,7 @@ impl Page {
             Page::Fraud => "/fraud",
             Page::Review => "/fraud/review",
             Page::Lists => "/fraud/lists",
+            Page::Rules => "/fraud/rules",
             Page::Scoreboard => "/fraud/scoreboard",
             Page::Stock => "/stock",
             Page::Sessions => "/sessions",
@@ -134,6 +140,7 @@ impl Page {
             Page::Fraud => "Fraud",
             Page::Review => "Review",
             Page::Lists => "Lists",
+            Page::Rules => "Rules",
             Page::Scoreboard => "Scoreboard",
             Page::Stock => "Stock",
             Page::Sessions => "Sessions",
@@ -157,6 +164,7 @@ impl Page {
             Page::Fraud => &["fraud_signals", "job_progress"],
             Page::Review => &["fraud_alerts", "fraud_verdicts", "fraud_lists"],
             Page::Lists => &["fraud_lists"],
+            Page::Rules => &["fraud_rules"],
             Page::Scoreboard => &[],
             Page::Stock => &["stock_levels", "stock_cover"],
             Page::Sessions => &["sessions", "abandoned_carts", "session_funnel"],
@@ -173,6 +181,7 @@ impl Page {
             Page::Fraud => &["rule", "severity", "range"],
             Page::Review => &["state", "order", "assigned_to", "rule"],
             Page::Lists => &["list", "kind", "q"],
+            Page::Rules => &[],
             Page::Scoreboard => &[],
             Page::Stock => &["status", "q"],
             Page::Sessions => &["stage", "session"],
@@ -199,7 +208,7 @@ impl Page {
             Page::Review => now().0.unsigned_abs() / 2_000_000,
             // What has expired.
             Page::Lists => now().0.unsigned_abs() / 10_000_000,
-            Page::Scoreboard => now().0.unsigned_abs() / 2_000_000,
+            Page::Rules | Page::Scoreboard => now().0.unsigned_abs() / 2_000_000,
             _ => 0,
         };
         // The two never meet: versions grow by rows, the beat by seconds since 1970.
@@ -226,6 +235,13 @@ impl Page {
             }
             Page::Lists => {
                 lists::sections(&view::lists::lists(&shared.cache(), &lists::params(params, limit), now()), params)
+            }
+            Page::Rules => {
+                let told = crate::service::measure(shared.services.measures.as_ref()).await;
+                // Without the scoreboard the rules are there all the same.
+                let report = told.ok().and_then(|told| scoreboard::read(told).ok()).and_then(|board| board.report);
+                let shadows = report.map(|report| report.shadows).unwrap_or_default();
+                rules::sections(&view::rules::rules(&shared.cache(), &shadows))
             }
             Page::Scoreboard => {
                 let told = crate::service::measure(shared.services.measures.as_ref()).await;
@@ -311,6 +327,7 @@ pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: 
         Page::Fraud => fraud::body(&sections, &params),
         Page::Review => reviews::body(&sections, &params),
         Page::Lists => lists::body(&sections, &params),
+        Page::Rules => rules::body(&sections),
         Page::Scoreboard => scoreboard::body(&sections),
         Page::Stock => stock::body(&sections, &params),
         Page::Sessions => sessions::body(&sections),

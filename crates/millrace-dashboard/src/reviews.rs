@@ -130,6 +130,19 @@ pub(crate) async fn say(
     hear(shared.services.hears.as_ref(), move |hears| hears.verdict(&told)).await
 }
 
+/// Takes the change of a rule; of the rule, what is not said stays as it was.
+pub(crate) async fn rule(shared: &Shared, told: &Value) -> Result<Value, Problem> {
+    let mut told = told.clone();
+    let name = told["name"].as_str().unwrap_or_default().to_owned();
+    if let Some(fields) = told.as_object_mut()
+        && let Some(by) = fields.remove("by")
+    {
+        fields.insert("changed_by".into(), by);
+    }
+    let before = shared.cache().table("fraud_rules").and_then(|table| table.get(&name)).cloned().map(Value::Object);
+    hear(shared.services.hears.as_ref(), move |hears| hears.rule(&told, before.as_ref())).await
+}
+
 /// Takes the change of a list. Whom it is about is named outright, by a held payment of theirs, or by the entry's own id.
 pub(crate) async fn list(shared: &Shared, told: &Value) -> Result<Value, Problem> {
     let mut told = told.clone();

@@ -27,7 +27,8 @@ use crate::store::{Store, load};
 use crate::{api, assets, guard, kafka, live};
 
 /// Tables of the product's own that are shown beside the results.
-const SYSTEM_TABLES: [&str; 5] = ["dead_letters", "fraud_alerts", "fraud_lists", "fraud_verdicts", "job_progress"];
+const SYSTEM_TABLES: [&str; 6] =
+    ["dead_letters", "fraud_alerts", "fraud_lists", "fraud_rules", "fraud_verdicts", "job_progress"];
 
 /// A running dashboard.
 #[derive(Debug)]

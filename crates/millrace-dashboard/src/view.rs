@@ -9,6 +9,7 @@ pub(crate) mod lists;
 pub(crate) mod overview;
 pub(crate) mod recommend;
 pub(crate) mod reviews;
+pub(crate) mod rules;
 pub(crate) mod scoreboard;
 pub(crate) mod sessions;
 pub(crate) mod stock;

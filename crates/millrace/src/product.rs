@@ -182,7 +182,7 @@ impl Product {
                 true => Some(Analysts::new(&kafka, &settings.score.judge())?.hears()),
                 false => None,
             },
-            measures: roles.dashboard.then(|| Board::new(&kafka)),
+            measures: roles.dashboard.then(|| Board::new(&kafka, settings.score.review_at)),
         };
         let listen = if recommend.is_some() { settings.recommend.listen } else { settings.score.listen };
         let answers = match (recommend.is_some() || score.is_some()) && !roles.dashboard {

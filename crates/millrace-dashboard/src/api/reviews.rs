@@ -1,4 +1,4 @@
-//! `/v1/fraud/reviews` and `/v1/fraud/lists`: the analyst's side of the scorer, for programs and for the page.
+//! `/v1/fraud/reviews`, `/v1/fraud/lists`, `/v1/fraud/rules` and `/v1/fraud/scoreboard`: the analyst's side of the scorer, for programs and for the page.
 
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/v1/fraud/reviews/{payment_id}/assign", post(assign))
         .route("/v1/fraud/reviews/{payment_id}/comment", post(comment))
         .route("/v1/fraud/lists", get(listed).post(list))
+        .route("/v1/fraud/rules", get(rules).post(rule))
         .route("/v1/fraud/scoreboard", get(scoreboard))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
@@ -46,6 +47,15 @@ async fn assign(State(shared): Shop, Path(payment): Path<String>, headers: Heade
 
 async fn comment(State(shared): Shop, Path(payment): Path<String>, headers: HeaderMap, body: Bytes) -> Answer {
     say(&shared, &payment, "comment", &headers, &body).await
+}
+
+async fn rules(State(shared): Shop) -> Json<Value> {
+    // What those in the shadow would have done is in the scoreboard.
+    Json(json!(crate::view::rules::rules(&shared.cache(), &[])))
+}
+
+async fn rule(State(shared): Shop, headers: HeaderMap, body: Bytes) -> Answer {
+    reviews::rule(&shared, &told(&headers, &body)?).await.map(Json)
 }
 
 async fn scoreboard(State(shared): Shop) -> Answer {

@@ -26,8 +26,23 @@ pub(crate) fn params(params: &Params, limit: usize) -> FraudParams {
 }
 
 /// The pages about fraud.
-const TABS: [(Page, &str); 4] =
-    [(Page::Fraud, "Signals"), (Page::Review, "Review"), (Page::Lists, "Lists"), (Page::Scoreboard, "Scoreboard")];
+const TABS: [(Page, &str); 5] = [
+    (Page::Fraud, "Signals"),
+    (Page::Review, "Review"),
+    (Page::Lists, "Lists"),
+    (Page::Rules, "Rules"),
+    (Page::Scoreboard, "Scoreboard"),
+];
+
+/// Who sits here: it stands beside what they say.
+pub(super) fn analyst() -> Markup {
+    html! {
+        label.who.js for="analyst" {
+            span { "Your name" }
+            input id="analyst" name="analyst" maxlength="64" autocomplete="nickname" placeholder="who decides";
+        }
+    }
+}
 
 /// Links between them.
 pub(super) fn tabs(current: Page) -> Markup {

@@ -41,7 +41,7 @@ pub(super) fn sections(view: &Lists, params: &Params) -> Vec<Section> {
 pub(super) fn body(sections: &Sections, params: &Params) -> Body {
     let controls = html! {
         (fraud::tabs(Page::Lists))
-        label.who.js for="analyst" { span { "Your name" } input id="analyst" name="analyst" maxlength="64" autocomplete="nickname" placeholder="who decides"; }
+        (fraud::analyst())
     };
     let content = html! {
         div.filters {

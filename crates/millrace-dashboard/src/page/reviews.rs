@@ -42,7 +42,7 @@ pub(super) fn body(sections: &Sections, params: &Params) -> Body {
         Order::ALL.iter().enumerate().map(|(at, (_, name, label))| ((at > 0).then_some(*name), *label, None)).collect();
     let controls = html! {
         (fraud::tabs(Page::Review))
-        label.who.js for="analyst" { span { "Your name" } input id="analyst" name="analyst" maxlength="64" autocomplete="nickname" placeholder="who decides"; }
+        (fraud::analyst())
     };
     let content = html! {
         (list("ul", "kpis", "queue-counts", sections))

@@ -41,6 +41,12 @@ pub trait Hears: Send + Sync {
     /// # Errors
     /// Why it cannot.
     fn list(&self, told: &Value) -> Result<Value, Refused>;
+
+    /// Takes the change of a rule, whose last change was `before`; gives the row that was kept.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn rule(&self, told: &Value, before: Option<&Value>) -> Result<Value, Refused>;
 }
 
 /// Who holds the scorer's decisions against what was true.
@@ -146,6 +152,10 @@ mod tests {
         }
 
         fn list(&self, told: &Value) -> Result<Value, Refused> {
+            Ok(told.clone())
+        }
+
+        fn rule(&self, told: &Value, _: Option<&Value>) -> Result<Value, Refused> {
             Ok(told.clone())
         }
     }

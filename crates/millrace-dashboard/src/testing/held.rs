@@ -45,7 +45,16 @@ pub fn history(now: Timestamp) -> Vec<LiveBatch> {
         listed("block", "network", "203.0.113.0/24", "a proxy that is for rent", None),
         listed("allow", "account", "user_000451", "buys for a school", None),
     ];
-    [("fraud_alerts", alerts), ("fraud_verdicts", verdicts), ("fraud_lists", lists)]
+    let rule = |name: &str, state: &str, when: Option<&str>, points: Option<f64>, reason: &str, minutes: i64| {
+        json!({ "name": name, "state": state, "when": when, "points": points, "description": null, "reason": reason,
+            "changed_at": ago(minutes), "changed_by": "ann" })
+    };
+    let rules = vec![
+        rule("fast", "shadow", Some("card_attempts_1m >= 2 and amount > 100"), Some(8.0), "bursts at night", 200),
+        rule("promo_abuse", "off", None, None, "holds every group order", 90),
+        rule("tor", "acts", Some("amount > 500 and device_attempts_24h = 0"), Some(7.5), "31 of 31 were fraud", 30),
+    ];
+    [("fraud_alerts", alerts), ("fraud_verdicts", verdicts), ("fraud_lists", lists), ("fraud_rules", rules)]
         .into_iter()
         .map(|(table, rows): (&str, Vec<Value>)| LiveBatch {
             table: table.to_owned(),
@@ -81,7 +90,8 @@ pub fn report() -> Value {
     ];
     json!({ "payments": 18_432, "frauds": 225, "false_alarms": 9, "false_positive_rate": 0.000_494, "precision": 0.957_1,
         "recall": 0.973_3, "false_alarms_per_true": 0.0448, "refunds_hurt": [1, 212], "good_money_hurt_minor": 81_230,
-        "budget_score": 0.41, "calibration": tenths, "campaigns": campaigns })
+        "budget_score": 0.41, "calibration": tenths, "campaigns": campaigns,
+        "shadows": [{ "rule": "fast", "fired": 41, "truth": [38, 2], "held_more": 9, "more_truth": [8, 1] }] })
 }
 
 fn object(row: Value) -> Map<String, Value> {

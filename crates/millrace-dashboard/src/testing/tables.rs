@@ -18,7 +18,7 @@ pub fn all() -> Vec<Contract> {
     tables.extend(fraud());
     tables.extend(goods());
     let builtin = Contracts::builtin();
-    let system = ["dead_letters", "fraud_alerts", "fraud_lists", "fraud_verdicts", "job_progress"];
+    let system = ["dead_letters", "fraud_alerts", "fraud_lists", "fraud_rules", "fraud_verdicts", "job_progress"];
     tables.extend(system.iter().filter_map(|name| builtin.get(name)).cloned());
     tables
 }

@@ -41,6 +41,7 @@ fn contract(name: &str, rows: &[Row]) -> Contract {
         "dead_letters" => &["dead_letter_id"],
         "fraud_verdicts" => &["payment_id"],
         "fraud_lists" => &["kind", "entity"],
+        "fraud_rules" => &["name"],
         _ => &[],
     };
     let mut properties = serde_json::Map::new();

@@ -1,7 +1,7 @@
 //! The scoreboard as the scorer's side tells it, and the figures of a page that are made of it.
 
 use millrace_model::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What was found of one campaign.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -22,6 +22,18 @@ pub(crate) struct Campaign {
     pub(crate) money_minor: (i64, i64),
 }
 
+/// What a rule in the shadow would have done.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+pub(crate) struct Shadow {
+    pub(crate) rule: String,
+    pub(crate) fired: usize,
+    /// Of these, fraudulent and good, as far as it is known.
+    pub(crate) truth: (usize, usize),
+    /// Approved payments it would have held.
+    pub(crate) held_more: usize,
+    pub(crate) more_truth: (usize, usize),
+}
+
 /// What was found at all.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct Report {
@@ -37,6 +49,8 @@ pub(crate) struct Report {
     /// Payments, mean score and share of fraud, by tenths of the score.
     pub(crate) calibration: Vec<(usize, f64, f64)>,
     pub(crate) campaigns: Vec<Campaign>,
+    #[serde(default)]
+    pub(crate) shadows: Vec<Shadow>,
     /// When it was made.
     #[serde(skip)]
     pub(crate) as_of: Option<Timestamp>,

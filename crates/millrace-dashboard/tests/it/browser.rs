@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, now};
 
-const PAGES: [(&str, &str); 9] = [
+const PAGES: [(&str, &str); 10] = [
     ("overview", "/"),
     ("fraud", "/fraud"),
     ("review", "/fraud/review"),
     ("lists", "/fraud/lists"),
+    ("rules", "/fraud/rules"),
     ("scoreboard", "/fraud/scoreboard"),
     ("stock", "/stock"),
     ("sessions", "/sessions"),

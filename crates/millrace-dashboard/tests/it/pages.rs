@@ -6,11 +6,12 @@ use serde_json::json;
 use crate::http::get;
 use crate::support::{Stage, now, until};
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/",
     "/fraud",
     "/fraud/review",
     "/fraud/lists",
+    "/fraud/rules",
     "/fraud/scoreboard",
     "/stock",
     "/sessions",
@@ -33,6 +34,7 @@ async fn every_page_reads_without_scripts() {
             &["Held payments", "late", "Card testing", "card on the block list", "the bank is asked", "Right"],
         ),
         ("/fraud/lists", &["skimmed in Linz", "tok_…0001", "203.0.113.0/24", "buys for a school"]),
+        ("/fraud/rules", &["bursts at night", "Would have held more", "31 of 31 were fraud"]),
         ("/fraud/scoreboard", &["Found at the budget", "Card testing", "worst 3, after", "0.9 – 1.0"]),
         ("/stock", &["Oversold", "Shell chair", "no sales"]),
         ("/sessions", &["Journey", "placed the order", "Abandoned carts", "left at checkout", "Lands on home"]),
@@ -89,6 +91,7 @@ async fn an_empty_store_says_what_is_awaited() {
         "No signals here",
         "Nothing waits here",
         "Nobody is listed here",
+        "Every rule is as the settings have it",
         "Nothing to hold the decisions against",
         "No products here",
         "No closed sessions yet",

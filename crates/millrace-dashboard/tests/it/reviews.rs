@@ -128,6 +128,19 @@ async fn somebody_is_listed_by_a_payment_and_taken_off_by_the_entry() {
 }
 
 #[tokio::test]
+async fn a_rule_is_tried_and_promoted() {
+    let stage = Stage::set().await;
+    let at = stage.address();
+    let rules = async || get(at, "/v1/fraud/rules").await.json()["changed"].clone();
+    assert_eq!(rules().await[0]["name"], "fast");
+    let promote = json!({ "name": "fast", "state": "acts", "reason": "38 of 41", "by": "ann" });
+    let (status, row) = post(at, "/v1/fraud/rules", &promote).await;
+    assert_eq!((status, &row["when"]), (200, &json!("card_attempts_1m >= 2 and amount > 100")), "{row}");
+    until(async || (rules().await.as_array()?.iter().all(|rule| rule["state"] != "shadow")).then_some(())).await;
+    stage.dashboard.shutdown().await;
+}
+
+#[tokio::test]
 #[ignore = "slow suite: needs chromium"]
 async fn a_payment_is_judged_and_its_card_blocked_on_the_page() {
     let stage = Stage::set().await;

@@ -125,6 +125,15 @@ impl Hears for Cluster {
         row["changed_at"] = now().to_string().into();
         self.send("fraud_lists", row)
     }
+
+    fn rule(&self, told: &Value, before: Option<&Value>) -> Result<Value, Refused> {
+        let mut row = before.cloned().unwrap_or(json!({}));
+        for (name, value) in told.as_object().expect("an object") {
+            row[name] = value.clone();
+        }
+        row["changed_at"] = now().to_string().into();
+        self.send("fraud_rules", row)
+    }
 }
 
 /// Stands for who measures the scorer: fixture figures where there is a fixture.

@@ -13,6 +13,8 @@ const TEXTS: &[&str] = &[
     include_str!("../../../../contracts/topics/fraud_batches.json"),
     include_str!("../../../../contracts/topics/fraud_decisions.json"),
     include_str!("../../../../contracts/topics/fraud_lists.json"),
+    include_str!("../../../../contracts/topics/fraud_models.json"),
+    include_str!("../../../../contracts/topics/fraud_rules.json"),
     include_str!("../../../../contracts/topics/fraud_verdicts.json"),
     include_str!("../../../../contracts/topics/inventory_updates.json"),
     include_str!("../../../../contracts/topics/job_progress.json"),

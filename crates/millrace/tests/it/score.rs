@@ -261,3 +261,52 @@ AS SELECT kind, entity, changed_at, list FROM STREAM fraud_lists;
     assert_eq!((told["as_live"].as_u64(), told["live_decisions"].as_u64()), (Some(6), Some(6)), "{told:#}");
     assert_eq!(told["live"]["held"], 2);
 }
+
+#[test]
+#[ignore = "starts the product twice"]
+fn a_rule_is_tried_in_the_shadow_and_promoted_and_a_backtest_sees_where() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let up = Up::start(dir.path(), &["--no-simulate"]);
+    let rule = |arguments: &[&str]| said(dir.path(), &[&["fraud", "rule"], arguments].concat());
+    let told = run(dir.path(), &["fraud", "rule", "promote", "all", "--reason", "x"]);
+    assert!(String::from_utf8_lossy(&told.stderr).contains("there is no rule `all`"), "{told:?}");
+    rule(&["try", "all", "--when", "amount > 5", "--points", "20", "--reason", "everything", "--by", "ann"]);
+    let asked = || score(&up, &payment("asked", "card-9", false));
+    let shadow = wait_for("the rule is in the shadow", || Some(asked()).filter(|told| names(told).contains(&"all")));
+    assert_eq!((&shadow["decision"], &shadow["reasons"][0]["kind"]), (&json!("approve"), &json!("shadow")));
+    assert_eq!(shadow["reasons"][0]["values"]["points"], 20.0, "{shadow}");
+    produce(&up, &[payment("p0", "card-0", false)]);
+    wait_for("the first was judged", || {
+        (said(dir.path(), &["fraud", "scoreboard"]).contains("all would have fired at 1")).then_some(())
+    });
+    rule(&["promote", "all", "--reason", "it is a test", "--by", "bob"]);
+    wait_for("the rule acts", || (asked()["decision"] == "block").then_some(()));
+    produce(&up, &[payment("p1", "card-1", false)]);
+    wait_for("the second is held", || (up.query("SELECT decision_id FROM fraud_alerts").len() == 1).then_some(()));
+    up.kill();
+    let up = Up::start(dir.path(), &["--no-simulate"]);
+    let again = wait_for("it has caught up", || {
+        Some(score(&up, &payment("asked", "card-9", false))).filter(|answer| answer["caught_up"] == true)
+    });
+    assert_eq!(again["decision"], "block");
+    let rules = said(dir.path(), &["fraud", "rules"]);
+    assert!(rules.contains("changed by bob") && rules.contains("amount > 5"), "{rules}");
+    let history = rule(&["history", "all"]);
+    assert!(history.contains("everything (ann)") && history.contains("it is a test (bob)"), "{history}");
+    let (status, told) = post(
+        &up.page,
+        "/v1/fraud/rules",
+        "application/json",
+        &json!({ "name": "all", "state": "shadow", "reason": "enough", "by": "cem" }).to_string(),
+    );
+    assert_eq!((status, &told["when"]), (200, &json!("amount > 5")), "{told}");
+    wait_for("the rule is back in the shadow", || {
+        (score(&up, &payment("asked", "card-9", false))["decision"] == "approve").then_some(())
+    });
+    up.stop();
+    let told: Value =
+        serde_json::from_str(&said(dir.path(), &["fraud", "backtest", "--format", "json", "--off", "all"]))
+            .expect("JSON");
+    assert_eq!((told["as_live"].as_u64(), told["live_decisions"].as_u64()), (Some(2), Some(2)), "{told:#}");
+    assert_eq!((&told["live"]["held"], &told["other"]["held"]), (&json!(1), &json!(0)));
+}

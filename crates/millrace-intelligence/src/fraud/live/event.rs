@@ -106,6 +106,36 @@ pub struct ListChange {
     pub expires_at: Option<String>,
 }
 
+/// A record of `fraud_rules`: a rule as it is from now on.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct RuleChange {
+    /// The rule.
+    pub name: String,
+    /// `acts`, `shadow` or `off`; none: as the settings have it.
+    pub state: Option<String>,
+    /// Conditions; none: as the settings have them.
+    pub when: Option<String>,
+    /// What it adds to the logarithm of the odds; none: as the settings have it.
+    pub points: Option<f32>,
+    /// For people.
+    pub description: Option<String>,
+    /// When it was said, RFC 3339.
+    pub changed_at: Option<String>,
+}
+
+/// A record of `fraud_models`: how a trial of trees went.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ModelChange {
+    /// The candidate.
+    pub version: u64,
+    /// It scores from here on.
+    pub won: bool,
+    /// When it was said, RFC 3339.
+    pub changed_at: Option<String>,
+}
+
 /// Where a record lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin<'a> {

@@ -35,6 +35,12 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// What a rule in the shadow would have added; none when it is none.
+    pub fn shadow(&self) -> Option<(String, f64)> {
+        let points = self.values.get(super::judge::SHADOW_POINTS)?;
+        (self.kind == "shadow").then(|| (self.name.to_string(), f64::from(*points)))
+    }
+
     /// That of a list: it decides, and adds nothing.
     pub(super) fn listed(name: &str, text: &str) -> Self {
         Reason { kind: "list", name: name.into(), points: 0.0, values: BTreeMap::new(), text: Some(text.into()) }

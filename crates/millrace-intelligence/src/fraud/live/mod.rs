@@ -5,12 +5,14 @@
 //!  transactions ─▶ payment ─▶ features ─▶ rules + model ─▶ judgement: score, decision, reasons, evidence
 //!                    └─▶ memory (cards, accounts, devices, addresses …) ──┘     ▲
 //!  chargebacks, fraud_verdicts, silence ─▶ labels ──────────────────────────────┤
-//!  fraud_lists ─▶ lists ─────────────────────────────────────────────────────────┘
+//!  fraud_lists, fraud_rules ─▶ lists, rules that were changed ───────────────────┘
 //! ```
 //!
-//! Reading order: `event` (what comes) → `entity`, `visit`, `memory` (what is remembered) → `payment` → [`features`] → [`rules`], `lists`, `settings` →
-//! `judgement`, [`judge`] → [`scoreboard`].
+//! Reading order: `event` (what comes) → `entity`, `visit`, `memory` (what is remembered) → `payment` → [`features`] → [`rules`], `changes`, `lists`, `settings` →
+//! `judgement`, [`judge`], `challenge` → [`scoreboard`].
 
+mod challenge;
+mod changes;
 mod entity;
 pub mod event;
 pub mod features;
@@ -26,7 +28,9 @@ mod settings;
 mod tests;
 mod visit;
 
-pub use event::{ListChange, Origin, Transaction, UserEvent, Verdict};
+pub use challenge::{Candidate, Trial};
+pub use changes::{CHANGED_MAX, RULE_STATES};
+pub use event::{ListChange, ModelChange, Origin, RuleChange, Transaction, UserEvent, Verdict};
 pub use judge::Judge;
 pub use judgement::{Decision, Evidence, Judged, Judgement, Reason};
 pub use lists::{LISTED, LISTS};

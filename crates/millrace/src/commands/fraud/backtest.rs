@@ -17,14 +17,14 @@ use clap::Args;
 use millrace_connectors::kafka::{ClientSettings, Cluster};
 use millrace_connectors::lake::{self, LakeRecord};
 use millrace_intelligence::fraud::live::scoreboard::{Answer, Decided, Report, Scoreboard};
-use millrace_intelligence::fraud::live::{Decision, Judge, JudgeSettings, Judged, Rule};
+use millrace_intelligence::fraud::live::{Decision, Judge, JudgeSettings, Judged, Reason, Rule};
 use millrace_model::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
 use super::super::role::ClusterOptions;
 use super::{Form, Invalid, Kafka};
-use crate::roles::score::records::{Batch, DECISIONS, LISTS, Record, SAID, TOPICS, VERDICTS, row, take};
+use crate::roles::score::records::{Batch, DECISIONS, LISTS, MODELS, RULES, Record, SAID, TOPICS, VERDICTS, row, take};
 use crate::roles::score::{BatchRow, read_batches};
 use crate::settings::Settings;
 use crate::topic_scan::scan;
@@ -96,9 +96,11 @@ impl Options {
                 .ok_or_else(|| Invalid(format!("`{rule}` is no rule; write NAME='FEATURE >= NUMBER and …'")))?;
             let rule =
                 Rule { when: when.into(), points: self.points, description: "on trial".into(), ..Rule::default() };
+            other.fixed.insert(name.trim().into());
             other.rules.insert(name.trim().into(), rule);
         }
         for name in &self.off {
+            other.fixed.insert(name.clone());
             other.rules.entry(name.clone()).or_default().off = true;
         }
         other.review_at = self.review_at.unwrap_or(other.review_at);
@@ -190,7 +192,7 @@ pub(super) async fn run(settings: &mut Settings, options: &Options) -> anyhow::R
 
 async fn past(kafka: &ClientSettings) -> anyhow::Result<Past> {
     let mut past = Past { batches: read_batches(kafka, &Cluster::new(kafka, GROUP)?, 0).await?, ..Past::default() };
-    let topics = [VERDICTS, LISTS, DECISIONS, "answer_key", "transactions"];
+    let topics = [VERDICTS, LISTS, RULES, MODELS, DECISIONS, "answer_key", "transactions"];
     scan(kafka, &topics, |record| {
         let value = record.value.unwrap_or_default();
         match record.topic {
@@ -206,7 +208,9 @@ async fn past(kafka: &ClientSettings) -> anyhow::Result<Past> {
                     }
                 }
             }
-            LISTS => past.said.extend(Record::read(LISTS, record.partition, record.offset, value, None)),
+            LISTS | RULES | MODELS => {
+                past.said.extend(Record::read(record.topic, record.partition, record.offset, value, None))
+            }
             DECISIONS => {
                 past.rows += 1;
                 past.decisions.insert(String::from_utf8_lossy(record.key).into_owned(), value.to_vec());
@@ -308,6 +312,7 @@ impl Version {
                 .iter()
                 .filter_map(|event| Some(event.payment_id.as_deref()?.to_owned()))
                 .collect(),
+            shadow: judgement.reasons.iter().filter_map(Reason::shadow).collect(),
         });
         Ok(())
     }

@@ -29,7 +29,7 @@ pub(super) struct Options {
 /// Shows it.
 pub(super) async fn run(settings: &mut Settings, options: &Options) -> anyhow::Result<()> {
     let kafka = Kafka::open(settings, &options.cluster).await?;
-    let board = read(&kafka.client).await;
+    let board = read(&kafka.client, settings.score.review_at).await;
     kafka.close().await?;
     let report = board?.report();
     match options.format {
@@ -39,8 +39,8 @@ pub(super) async fn run(settings: &mut Settings, options: &Options) -> anyhow::R
     Ok(())
 }
 
-async fn read(kafka: &ClientSettings) -> Result<Scoreboard, KafkaError> {
-    let mut board = Scoreboard::default();
+async fn read(kafka: &ClientSettings, review_at: f32) -> Result<Scoreboard, KafkaError> {
+    let mut board = Scoreboard::default().reviewing_at(f64::from(review_at));
     scan(kafka, &[ANSWERS, DECISIONS], |record| take(&mut board, record.topic, record.value.unwrap_or_default()))
         .await?;
     Ok(board)
@@ -86,6 +86,13 @@ pub(super) fn table(report: &Report) -> String {
             format!("{middle}, {worst}"),
             campaign.seconds_to_alert,
             campaign.money_minor.1 as f64 * 100.0 / campaign.money_minor.0.max(1) as f64,
+        );
+    }
+    for shadow in &report.shadows {
+        let ((frauds, good), (frauds_more, good_more)) = (shadow.truth, shadow.more_truth);
+        out += &format!(
+            "\nin the shadow: {} would have fired at {} payments ({frauds} fraudulent, {good} good) and held {} more ({frauds_more}, {good_more})\n",
+            shadow.rule, shadow.fired, shadow.held_more
         );
     }
     out += "\ncalibration: score, share of fraud, payments\n";

@@ -6,7 +6,7 @@
 //!
 //! The same figures as `millrace fraud scoreboard`, over the newest decisions. The scorer itself never reads the answer key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,12 +45,29 @@ struct DecisionRow {
     user_id: Option<String>,
     amount_minor: Option<i64>,
     evidence: Vec<EvidenceRow>,
+    reasons: Vec<ReasonRow>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 struct EvidenceRow {
     payment_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+struct ReasonRow {
+    kind: String,
+    name: String,
+    values: BTreeMap<String, f64>,
+}
+
+impl ReasonRow {
+    /// What a rule in the shadow would have added.
+    fn shadow(self) -> Option<(String, f64)> {
+        let points = self.values.get("points").copied().unwrap_or(0.0);
+        (self.kind == "shadow").then_some((self.name, points))
+    }
 }
 
 /// Takes a record of `answer_key` or `fraud_decisions` in.
@@ -66,6 +83,7 @@ pub(crate) fn take(board: &mut Scoreboard, topic: &str, value: &[u8]) {
             score: row.score,
             amount_minor: row.amount_minor.unwrap_or(0),
             evidence: row.evidence.into_iter().filter_map(|event| event.payment_id).collect(),
+            shadow: row.reasons.into_iter().filter_map(ReasonRow::shadow).collect(),
         });
     } else if let Ok(answer) = serde_json::from_slice::<Answer>(value) {
         board.answer(&answer);
@@ -87,14 +105,16 @@ struct Following {
 /// Follows the topics from the first question on.
 pub(crate) struct Board {
     kafka: ClientSettings,
+    review_at: f64,
     runtime: Handle,
     following: Arc<Mutex<Following>>,
 }
 
 impl Board {
     /// One that nobody has asked.
-    pub(crate) fn new(kafka: &ClientSettings) -> Arc<dyn Measures> {
-        Arc::new(Board { kafka: kafka.clone(), runtime: Handle::current(), following: Arc::default() })
+    pub(crate) fn new(kafka: &ClientSettings, review_at: f32) -> Arc<dyn Measures> {
+        let (kafka, review_at) = (kafka.clone(), f64::from(review_at));
+        Arc::new(Board { kafka, review_at, runtime: Handle::current(), following: Arc::default() })
     }
 }
 
@@ -107,11 +127,10 @@ impl Measures for Board {
         let mut following = lock(&self.following);
         if !following.has_begun {
             following.has_begun = true;
-            following.board = Scoreboard::bounded(DECISIONS_MAX);
-            let (kafka, kept) = (self.kafka.clone(), Arc::downgrade(&self.following));
+            let (kafka, kept, review_at) = (self.kafka.clone(), Arc::downgrade(&self.following), self.review_at);
             self.runtime.spawn(async move {
                 while let Some(following) = kept.upgrade() {
-                    if let Err(error) = follow(&kafka, &following).await {
+                    if let Err(error) = follow(&kafka, review_at, &following).await {
                         lock(&following).trouble = Some(error.to_string());
                     }
                     drop(following);
@@ -139,7 +158,7 @@ impl Measures for Board {
 }
 
 /// Reads from the first record on, until Kafka fails or nobody wants it any longer.
-async fn follow(kafka: &ClientSettings, following: &Arc<Mutex<Following>>) -> Result<(), KafkaError> {
+async fn follow(kafka: &ClientSettings, review_at: f64, following: &Arc<Mutex<Following>>) -> Result<(), KafkaError> {
     let cluster = Cluster::new(kafka, GROUP)?;
     let mut reader = Reader::new(kafka, GROUP)?;
     let places = cluster.places(&[Arc::from(ANSWERS), Arc::from(DECISIONS)]).await?;
@@ -149,7 +168,7 @@ async fn follow(kafka: &ClientSettings, following: &Arc<Mutex<Following>>) -> Re
     {
         let mut following = lock(following);
         *following = Following {
-            board: Scoreboard::bounded(DECISIONS_MAX),
+            board: Scoreboard::bounded(DECISIONS_MAX).reviewing_at(review_at),
             has_begun: true,
             read: Some((0, total)),
             changed: true,

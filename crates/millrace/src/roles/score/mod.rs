@@ -4,7 +4,8 @@
 //!  user_events ─────┐                          ┌─▶ fraud_decisions, fraud_alerts ┐
 //!  transactions ────┼─▶ batch ─▶ judge ────────┤                                 ├ one Kafka transaction
 //!  fraud_verdicts ──┤      (event time order)  └─▶ fraud_batches: which records  ┘
-//!  fraud_lists ─────┘
+//!  fraud_lists ─────┤
+//!  fraud_rules ─────┘
 //!                                │
 //!                                ├─▶ POST /v1/payments/score     (millrace-dashboard serves it, and takes what analysts say)
 //!                                └─▶ score/state: all of it with its offsets, every half minute and at the end
@@ -21,6 +22,7 @@
 pub(crate) mod answer;
 pub(crate) mod board;
 mod catch_up;
+mod challenge;
 pub(crate) mod records;
 mod recovery;
 pub(crate) mod said;
@@ -48,6 +50,7 @@ use millrace_model::{Classified, ErrorKind, Timestamp};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::catch_up::CatchUp;
+use self::challenge::Challenge;
 use self::records::{ALERTS, Batch, DECISIONS, Record, TOPICS, take};
 use self::recovery::BATCHES;
 use self::state::State;
@@ -99,8 +102,15 @@ pub(crate) fn start(
     let state = State::open(&settings.judge(), &file)?;
     let shared =
         Arc::new(Shared { settings: settings.clone(), state: RwLock::new(state), caught_up: AtomicBool::new(false) });
-    let role =
-        Role { kafka: kafka.clone(), shared: shared.clone(), file, shutdown, kept: Instant::now(), is_ahead: false };
+    let role = Role {
+        kafka: kafka.clone(),
+        shared: shared.clone(),
+        file,
+        shutdown,
+        kept: Instant::now(),
+        is_ahead: false,
+        challenge: Challenge::default(),
+    };
     Ok(Score { shared, task: tokio::spawn(role.run()) })
 }
 
@@ -112,6 +122,7 @@ struct Role {
     kept: Instant,
     /// The state has taken something in that is not committed, or perhaps is.
     is_ahead: bool,
+    challenge: Challenge,
 }
 
 /// Why a session of reading ended.
@@ -208,6 +219,10 @@ impl Role {
             if !gathered.is_empty() {
                 self.commit(gathered, &output).await?;
                 committed = Instant::now();
+                // What is of the past was tried in the past.
+                if catching.is_none() {
+                    self.challenge.look(&self.kafka, &self.shared);
+                }
             }
             if catching.as_ref().is_some_and(CatchUp::is_over) {
                 catching = None;

@@ -1,4 +1,4 @@
-//! What analysts say: verdicts and changes of lists, checked and taken to the topics the scorer reads.
+//! What analysts say: verdicts, changes of lists and of rules, checked and taken to the topics the scorer reads.
 //!
 //! Whoever says it, on the page, over HTTP or on the command line, it goes this way, and is taken in with everything else: so a
 //! restart and a backtest see it where live saw it.
@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
 use millrace_connectors::kafka::{ClientSettings, KafkaError};
 use millrace_dashboard::service::{Hears, Refused};
-use millrace_intelligence::fraud::live::{JudgeSettings, LISTED, LISTS as NAMES};
+use millrace_intelligence::fraud::live::{JudgeSettings, LISTED, LISTS as NAMES, RULE_STATES, RuleChange};
 use millrace_model::Timestamp;
 use millrace_model::names::did_you_mean;
 use millrace_model::time::parse_duration;
 use serde_json::{Value, json};
 
-use super::records::{LISTS, VERDICTS};
+use super::records::{LISTS, RULES, VERDICTS};
 
 /// Longest wait for the cluster to take what was said.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ const RULES_MAX: usize = 64;
 /// Takes what is said to the topics.
 pub(crate) struct Analysts {
     producer: Producer,
-    rules: Vec<String>,
+    settings: JudgeSettings,
 }
 
 impl Analysts {
@@ -38,7 +38,7 @@ impl Analysts {
     /// # Errors
     /// The settings of Kafka.
     pub(crate) fn new(kafka: &ClientSettings, settings: &JudgeSettings) -> Result<Self, KafkaError> {
-        Ok(Analysts { producer: Producer::new(kafka, None)?, rules: settings.merged().into_keys().collect() })
+        Ok(Analysts { producer: Producer::new(kafka, None)?, settings: settings.clone() })
     }
 
     /// The handle of the front door.
@@ -72,9 +72,20 @@ impl Analysts {
     /// # Errors
     /// What is wrong with it, or with Kafka.
     pub(crate) fn say_list(&self, told: &Value) -> Result<Value, Refused> {
-        let row = list_row(told, &self.rules, now()).map_err(Refused::Invalid)?;
+        let row =
+            list_row(told, &self.settings.merged().into_keys().collect::<Vec<_>>(), now()).map_err(Refused::Invalid)?;
         let text = |name: &str| row[name].as_str().unwrap_or_default();
         self.sent(LISTS, &format!("{}:{}", text("kind"), text("entity")), &row)?;
+        Ok(row)
+    }
+
+    /// Takes the change of a rule to its topic; gives the row. `before`: the last row of this rule, if there is one.
+    ///
+    /// # Errors
+    /// What is wrong with it, or with Kafka.
+    pub(crate) fn say_rule(&self, told: &Value, before: Option<&Value>) -> Result<Value, Refused> {
+        let row = rule_row(told, before, &self.settings, now()).map_err(Refused::Invalid)?;
+        self.sent(RULES, row["name"].as_str().unwrap_or_default(), &row)?;
         Ok(row)
     }
 
@@ -90,6 +101,10 @@ impl Hears for Analysts {
 
     fn list(&self, told: &Value) -> Result<Value, Refused> {
         self.say_list(told)
+    }
+
+    fn rule(&self, told: &Value, before: Option<&Value>) -> Result<Value, Refused> {
+        self.say_rule(told, before)
     }
 }
 
@@ -186,6 +201,54 @@ pub(crate) fn list_row(told: &Value, rules: &[String], now: Timestamp) -> Result
         "changed_at": now, "changed_by": by, "expires_at": expires }))
 }
 
+/// A row of `fraud_rules` from what somebody said: the whole rule, of which what is not said now stays as it was.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn rule_row(
+    told: &Value,
+    before: Option<&Value>,
+    settings: &JudgeSettings,
+    now: Timestamp,
+) -> Result<Value, String> {
+    const FIELDS: [&str; 7] = ["name", "state", "when", "points", "description", "reason", "changed_by"];
+    let object = told;
+    let told = Told::of(told, "a change of a rule", &FIELDS)?;
+    let name = told.needed("name", "the rule")?;
+    let is_word =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if !is_word(name) {
+        return Err(format!("`{name}` is no name of a rule; write small letters, digits and _"));
+    }
+    let by = told.needed("changed_by", "who says it")?;
+    let reason = told.text("reason", COMMENT_BYTES_MAX)?.ok_or("`reason` is missing: the audit trail says why")?;
+    let Some(state) = object.get("state") else {
+        return Err(format!("`state` is missing: {}, or null for what the settings say", RULE_STATES.join(", ")));
+    };
+    if state.is_null() {
+        return Ok(json!({ "name": name, "state": null, "when": null, "points": null, "description": null,
+            "reason": reason, "changed_at": now, "changed_by": by }));
+    }
+    // A row that gave the rule back to the settings says nothing of it.
+    let before = before.filter(|before| !before["state"].is_null()).unwrap_or(&Value::Null);
+    let kept = |name: &str| if object[name].is_null() { before[name].clone() } else { object[name].clone() };
+    let row = json!({ "name": name, "state": state, "when": kept("when"), "points": kept("points"),
+        "description": kept("description"), "reason": reason, "changed_at": now, "changed_by": by });
+    let change: RuleChange = serde_json::from_value(row.clone()).map_err(|error| format!("rule `{name}`: {error}"))?;
+    let changed = change.rule()?.into_iter().map(|rule| (name.to_owned(), rule)).collect();
+    let rule = settings.merged_with(&changed).remove(name).unwrap_or_default();
+    if rule.when.is_empty() {
+        let known = settings.merged();
+        let hint = did_you_mean(name, known.keys().map(String::as_str));
+        return Err(format!("there is no rule `{name}`{hint}; a new one says `when`"));
+    }
+    rule.check(name)?;
+    if rule.points == 0.0 {
+        return Err(format!("rule `{name}`: `points` is missing; 7 are enough for a review"));
+    }
+    Ok(row)
+}
+
 /// A time that is to come, or how long from now.
 fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     let day = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
@@ -225,6 +288,39 @@ fn excused(told: &Value, known: &[String]) -> Result<Option<Vec<String>>, String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn changes_of_rules_are_whole_rules_and_keep_the_contract() {
+        let (now, settings) = (Timestamp(0), JudgeSettings::default());
+        let said = |change: Value, before: Option<&Value>| {
+            let mut told = json!({ "name": "fast", "reason": "many at night", "changed_by": "ann" });
+            change.as_object().expect("an object").iter().for_each(|(name, value)| told[name] = value.clone());
+            rule_row(&told, before, &settings, now)
+        };
+        let tried =
+            said(json!({ "state": "shadow", "when": "card_attempts_1m >= 2", "points": 8 }), None).expect("a rule");
+        let contracts = millrace_model::Contracts::builtin();
+        let contract = contracts.get(RULES).expect("it ships");
+        let fields: Vec<&String> = tried.as_object().expect("an object").keys().collect();
+        assert!(fields.len() == contract.columns.len() && fields.iter().all(|field| contract.column(field).is_some()));
+        let promoted = said(json!({ "state": "acts" }), Some(&tried)).expect("a change");
+        assert_eq!((&promoted["when"], &promoted["points"]), (&tried["when"], &tried["points"]));
+        let reset = said(json!({ "state": null }), Some(&promoted)).expect("a change");
+        assert!(said(json!({ "state": "acts" }), Some(&reset)).is_err_and(|why| why.contains("no rule `fast`")));
+        assert!(said(json!({ "name": "velocity", "state": "off" }), None).is_ok());
+        for (change, told) in [
+            (json!({ "state": "on", "when": "amount > 5", "points": 1 }), "no state of a rule"),
+            (json!({ "state": "shadow", "when": "amont > 5", "points": 1 }), "did you mean `amount`?"),
+            (json!({ "state": "shadow", "when": "amount > 5" }), "`points` is missing"),
+            (json!({ "name": "velocty", "state": "off" }), "did you mean `velocity`?"),
+            (json!({ "name": "Fast!", "state": "off" }), "is no name of a rule"),
+            (json!({ "when": "amount > 5" }), "`state` is missing"),
+            (json!({ "state": "acts", "reason": "" }), "`reason` is missing"),
+        ] {
+            let error = said(change, None).expect_err(told);
+            assert!(error.contains(told), "{error}");
+        }
+    }
 
     #[test]
     fn verdicts_are_checked() {
