@@ -5,6 +5,7 @@ import { draw } from "./chart.js";
 import { listen } from "./swap.js";
 import { listenTwins, Series, showTwin } from "./twin.js";
 import { patchSection } from "./patch.js";
+import { listenSaying } from "./say.js";
 import { drawPulse } from "./pulse.js";
 import { Stream } from "./stream.js";
 
@@ -176,6 +177,7 @@ listen(
     notice.hidden = false;
   },
 );
+listenSaying();
 dress(document);
 stream.follow(query());
 setInterval(tick, 500);

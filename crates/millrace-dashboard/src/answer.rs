@@ -33,7 +33,6 @@ impl Problem {
     }
 
     /// The words.
-    #[cfg(test)]
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

@@ -3,6 +3,7 @@
 mod csv;
 mod metrics;
 mod openapi;
+mod reviews;
 mod tables;
 
 use std::sync::Arc;
@@ -36,6 +37,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/api/health", get(health))
         .route("/api/kafka", get(kafka))
         .route("/api/kafka/messages", get(messages))
+        .merge(reviews::routes())
         .route("/api/openapi.json", get(|| async { Json(openapi::description()) }))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(|| async { "ok\n" }))

@@ -32,6 +32,7 @@ macro_rules! texts {
 
 const TEXTS: &[(&str, &str, &str)] = texts! {
     "millrace.css" => "text/css; charset=utf-8",
+    "fraud.css" => "text/css; charset=utf-8",
     "icon.svg" => "image/svg+xml",
     "app.js" => SCRIPT,
     "chart.js" => SCRIPT,
@@ -39,6 +40,7 @@ const TEXTS: &[(&str, &str, &str)] = texts! {
     "format.js" => SCRIPT,
     "patch.js" => SCRIPT,
     "pulse.js" => SCRIPT,
+    "say.js" => SCRIPT,
     "stream.js" => SCRIPT,
     "swap.js" => SCRIPT,
     "theme.js" => SCRIPT,

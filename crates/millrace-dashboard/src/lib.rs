@@ -34,6 +34,7 @@ mod mask;
 mod page;
 mod params;
 mod raw;
+mod reviews;
 mod row;
 mod section;
 mod server;

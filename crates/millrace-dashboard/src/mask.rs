@@ -53,7 +53,7 @@ pub(crate) fn shown(column: &str, value: &str) -> String {
 
 /// Masks the personal columns of a row, nested ones too.
 pub(crate) fn row(row: &mut Row) {
-    let address_entity = row.text("entity_kind") == "ip";
+    let address_entity = row.text("entity_kind") == "ip" || row.text("kind") == "ip";
     for (column, value) in row.iter_mut() {
         match value {
             Value::String(text) if column == "entity" && address_entity => *text = address(text),

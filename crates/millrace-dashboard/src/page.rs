@@ -9,8 +9,12 @@ mod journey;
 mod kafka;
 mod kit;
 mod layout;
+mod lists;
 mod overview;
 mod recommend;
+mod reviews;
+mod rules;
+mod scoreboard;
 mod sessions;
 mod shapes;
 mod stock;
@@ -36,6 +40,14 @@ pub(crate) enum Page {
     Overview,
     /// Attacks.
     Fraud,
+    /// What was held, and what it was.
+    Review,
+    /// Who is blocked, watched or allowed.
+    Lists,
+    /// Rules that were changed.
+    Rules,
+    /// How well the scorer does.
+    Scoreboard,
     /// What is left.
     Stock,
     /// Who came.
@@ -60,8 +72,27 @@ impl Sections {
 
 impl Page {
     /// All pages, as in the navigation.
-    pub(crate) const ALL: [Page; 7] =
-        [Page::Overview, Page::Fraud, Page::Stock, Page::Sessions, Page::Recommendations, Page::Health, Page::Kafka];
+    pub(crate) const ALL: [Page; 11] = [
+        Page::Overview,
+        Page::Fraud,
+        Page::Review,
+        Page::Lists,
+        Page::Rules,
+        Page::Scoreboard,
+        Page::Stock,
+        Page::Sessions,
+        Page::Recommendations,
+        Page::Health,
+        Page::Kafka,
+    ];
+
+    /// The page of the navigation it belongs to.
+    pub(crate) fn chapter(self) -> Page {
+        match self {
+            Page::Review | Page::Lists | Page::Rules | Page::Scoreboard => Page::Fraud,
+            page => page,
+        }
+    }
 
     /// The page of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -73,6 +104,10 @@ impl Page {
         match self {
             Page::Overview => "overview",
             Page::Fraud => "fraud",
+            Page::Review => "review",
+            Page::Lists => "lists",
+            Page::Rules => "rules",
+            Page::Scoreboard => "scoreboard",
             Page::Stock => "stock",
             Page::Sessions => "sessions",
             Page::Recommendations => "recommendations",
@@ -86,6 +121,10 @@ impl Page {
         match self {
             Page::Overview => "/",
             Page::Fraud => "/fraud",
+            Page::Review => "/fraud/review",
+            Page::Lists => "/fraud/lists",
+            Page::Rules => "/fraud/rules",
+            Page::Scoreboard => "/fraud/scoreboard",
             Page::Stock => "/stock",
             Page::Sessions => "/sessions",
             Page::Recommendations => "/recommendations",
@@ -99,6 +138,10 @@ impl Page {
         match self {
             Page::Overview => "Overview",
             Page::Fraud => "Fraud",
+            Page::Review => "Review",
+            Page::Lists => "Lists",
+            Page::Rules => "Rules",
+            Page::Scoreboard => "Scoreboard",
             Page::Stock => "Stock",
             Page::Sessions => "Sessions",
             Page::Recommendations => "Recommendations",
@@ -119,6 +162,10 @@ impl Page {
                 &["vitals", "store_metrics", "revenue_daily", "category_metrics", "fraud_signals", "job_progress"]
             }
             Page::Fraud => &["fraud_signals", "job_progress"],
+            Page::Review => &["fraud_alerts", "fraud_verdicts", "fraud_lists"],
+            Page::Lists => &["fraud_lists"],
+            Page::Rules => &["fraud_rules"],
+            Page::Scoreboard => &[],
             Page::Stock => &["stock_levels", "stock_cover"],
             Page::Sessions => &["sessions", "abandoned_carts", "session_funnel"],
             Page::Recommendations => &["seen_together", "bought_together", "trending", "stock_levels"],
@@ -132,6 +179,10 @@ impl Page {
         match self {
             Page::Overview => &["store", "range"],
             Page::Fraud => &["rule", "severity", "range"],
+            Page::Review => &["state", "order", "assigned_to", "rule"],
+            Page::Lists => &["list", "kind", "q"],
+            Page::Rules => &[],
+            Page::Scoreboard => &[],
             Page::Stock => &["status", "q"],
             Page::Sessions => &["stage", "session"],
             Page::Recommendations => &["product", "q"],
@@ -142,7 +193,7 @@ impl Page {
 
     /// Shortest time between two pushes, milliseconds, where the page changes as a whole with every commit.
     pub(crate) fn push_ms_min(self) -> u64 {
-        if matches!(self, Page::Health | Page::Kafka) { 1_000 } else { 0 }
+        if matches!(self, Page::Health | Page::Kafka | Page::Review) { 1_000 } else { 0 }
     }
 
     /// Changes when the page may look different: by its tables, and where the cluster or the clock
@@ -153,6 +204,11 @@ impl Page {
         let beat = match self {
             Page::Health => now().0.unsigned_abs() / 1_000_000,
             Page::Kafka => now().0.unsigned_abs() / (1_000 * LOOK_MS_MIN),
+            // What was held a moment ago, and what became late.
+            Page::Review => now().0.unsigned_abs() / 2_000_000,
+            // What has expired.
+            Page::Lists => now().0.unsigned_abs() / 10_000_000,
+            Page::Rules | Page::Scoreboard => now().0.unsigned_abs() / 2_000_000,
             _ => 0,
         };
         // The two never meet: versions grow by rows, the beat by seconds since 1970.
@@ -170,6 +226,31 @@ impl Page {
                 overview::sections(&view, &signals)
             }
             Page::Fraud => fraud::sections(&view::fraud::fraud(&shared.cache(), &fraud::params(params, limit)), params),
+            Page::Review => {
+                let wanted = crate::reviews::wanted(params, limit.min(reviews::LISTED_MAX));
+                match crate::reviews::look(shared, &wanted).await {
+                    Ok(queue) => reviews::sections(&queue, params),
+                    Err(error) => reviews::trouble(&error.to_string()),
+                }
+            }
+            Page::Lists => {
+                lists::sections(&view::lists::lists(&shared.cache(), &lists::params(params, limit), now()), params)
+            }
+            Page::Rules => {
+                let told = crate::service::measure(shared.services.measures.as_ref()).await;
+                // Without the scoreboard the rules are there all the same.
+                let report = told.ok().and_then(|told| scoreboard::read(told).ok()).and_then(|board| board.report);
+                let shadows = report.map(|report| report.shadows).unwrap_or_default();
+                rules::sections(&view::rules::rules(&shared.cache(), &shadows))
+            }
+            Page::Scoreboard => {
+                let told = crate::service::measure(shared.services.measures.as_ref()).await;
+                let board = told.map_err(|problem| problem.detail().to_owned()).and_then(scoreboard::read);
+                match board {
+                    Ok(board) => scoreboard::sections(&board),
+                    Err(why) => scoreboard::trouble(&why),
+                }
+            }
             Page::Stock => stock::sections(&view::stock::stock(&shared.cache(), &stock::params(params, limit)), params),
             Page::Sessions => {
                 let view = view::sessions::sessions(&shared.cache(), &sessions::params(params, limit));
@@ -244,6 +325,10 @@ pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: 
             overview::body(&view, &sections, &params)
         }
         Page::Fraud => fraud::body(&sections, &params),
+        Page::Review => reviews::body(&sections, &params),
+        Page::Lists => lists::body(&sections, &params),
+        Page::Rules => rules::body(&sections),
+        Page::Scoreboard => scoreboard::body(&sections),
         Page::Stock => stock::body(&sections, &params),
         Page::Sessions => sessions::body(&sections),
         Page::Recommendations => recommend::body(&sections, &params),

@@ -26,6 +26,10 @@ use crate::shared::Shared;
 use crate::store::{Store, load};
 use crate::{api, assets, guard, kafka, live};
 
+/// Tables of the product's own that are shown beside the results.
+const SYSTEM_TABLES: [&str; 6] =
+    ["dead_letters", "fraud_alerts", "fraud_lists", "fraud_rules", "fraud_verdicts", "job_progress"];
+
 /// A running dashboard.
 #[derive(Debug)]
 pub struct Dashboard {
@@ -38,7 +42,7 @@ pub struct Dashboard {
 
 /// Starts the dashboard: fills its cache from the store, then serves pages and takes live rows.
 ///
-/// `tables` are the result tables; `dead_letters` and `job_progress` are added when they are missing. The tables must
+/// `tables` are the result tables; the product's own are added when they are missing. The tables must
 /// exist in the store.
 ///
 /// # Errors
@@ -72,7 +76,7 @@ pub async fn start_with(
     let address = listener.local_addr().map_err(failed)?;
     let listener = Deadlined::new(listener, settings.limits.sse_stall_ms_max);
     let shutdown_max = Duration::from_millis(settings.limits.shutdown_ms_max);
-    let shared = Arc::new(Shared::new(settings, store, cache));
+    let shared = Arc::new(Shared::new(settings, store, cache, services));
     let mut workers = vec![
         tokio::spawn(feed::follow(shared.clone(), live)),
         tokio::spawn(feed::complete(shared.clone())),
@@ -136,7 +140,7 @@ fn check(limits: &Limits) -> Result<(), DashboardError> {
 
 fn with_system_tables(mut tables: Vec<Contract>) -> Vec<Contract> {
     let builtin = Contracts::builtin();
-    for name in ["dead_letters", "job_progress"] {
+    for name in SYSTEM_TABLES {
         if !tables.iter().any(|table| table.name == name) {
             tables.extend(builtin.get(name).cloned());
         }

@@ -24,11 +24,12 @@ use tokio::task::JoinHandle;
 use crate::answer::Problem;
 use crate::connection::Deadlined;
 use crate::error::DashboardError;
-use crate::guard::host_is_allowed;
+use crate::guard::{foreign_write, host_is_allowed};
 use crate::params::Params;
 use crate::settings::Limits;
 
-pub use payments::Scores;
+pub use payments::{Hears, Measures, Scores};
+pub(crate) use payments::{hear, measure, told};
 
 /// Most items a question may ask for.
 const COUNT_MAX: usize = 200;
@@ -80,12 +81,17 @@ pub struct Services {
     pub recommends: Option<Arc<dyn Recommends>>,
     /// The fraud scorer.
     pub scores: Option<Arc<dyn Scores>>,
+    /// Who takes what analysts say to the scorer.
+    pub hears: Option<Arc<dyn Hears>>,
+    /// Who holds the scorer's decisions against what was true.
+    pub measures: Option<Arc<dyn Measures>>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Services");
-        shown.field("recommends", &self.recommends.is_some()).field("scores", &self.scores.is_some()).finish()
+        shown.field("recommends", &self.recommends.is_some()).field("scores", &self.scores.is_some());
+        shown.field("hears", &self.hears.is_some()).field("measures", &self.measures.is_some()).finish()
     }
 }
 
@@ -195,6 +201,9 @@ async fn guard(listen: SocketAddr, hosts_allowed: Vec<String>, request: Request,
         let detail = "this host name is not ours; name it in dashboard.hosts_allowed if it should be";
         return Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response();
     }
+    if let Some(problem) = foreign_write(&hosts_allowed, request.method(), request.headers()) {
+        return problem.into_response();
+    }
     let mut response = next.run(request).await;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -265,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_of_its_own_answers_and_ends() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let services = Services { recommends: Some(Arc::new(Echo)), scores: None };
+        let services = Services { recommends: Some(Arc::new(Echo)), ..Services::default() };
         let server = serve("127.0.0.1:0".parse().expect("an address"), Vec::new(), &services).await.expect("started");
         let address = server.address();
         for (host, told) in [("127.0.0.1", "\"count\":7"), ("evil.example", "this host name is not ours")] {

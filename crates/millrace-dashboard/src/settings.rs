@@ -1,12 +1,15 @@
 //! Settings of the dashboard: plain data, every limit with its unit in its name.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use millrace_connectors::kafka::ClientSettings;
 use millrace_model::Contract;
 
 /// Port of the dashboard unless another is set.
 const PORT: u16 = 8080;
+/// Time for a review unless another is set.
+const REVIEW_WITHIN: Duration = Duration::from_secs(4 * 3_600);
 
 /// What an operator may set.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,6 +21,8 @@ pub struct DashboardSettings {
     pub hosts_allowed: Vec<String>,
     /// The cluster to show; none: the Kafka page says that there is none.
     pub kafka: Option<KafkaSettings>,
+    /// How long after it was held somebody should have said what a payment is.
+    pub review_within: Duration,
     /// Address of Spark's own pages, for a link.
     pub spark_ui: Option<String>,
     /// Address of a Kafka UI, for a link.
@@ -42,6 +47,7 @@ impl DashboardSettings {
             listen,
             hosts_allowed: Vec::new(),
             kafka: None,
+            review_within: REVIEW_WITHIN,
             spark_ui: None,
             kafka_ui: None,
             limits: Limits::default(),

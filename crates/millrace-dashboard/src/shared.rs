@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::history::History;
 use crate::kafka::Kafka;
 use crate::live::{Clients, Memo};
+use crate::service::Services;
 use crate::settings::DashboardSettings;
 use crate::store::Store;
 
@@ -18,6 +19,8 @@ use crate::store::Store;
 pub(crate) struct Shared {
     pub(crate) settings: DashboardSettings,
     pub(crate) store: Store,
+    /// The roles that answer behind the same address.
+    pub(crate) services: Services,
     /// The cluster, when there is one to show.
     pub(crate) kafka: Option<Arc<Kafka>>,
     cache: RwLock<Cache>,
@@ -41,7 +44,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The state around a loaded cache.
-    pub(crate) fn new(settings: DashboardSettings, store: Store, cache: Cache) -> Self {
+    pub(crate) fn new(settings: DashboardSettings, store: Store, cache: Cache, services: &Services) -> Self {
         let started = now();
         Shared {
             clients: Clients::new(settings.limits.sse_clients_max),
@@ -54,6 +57,7 @@ impl Shared {
             cache: RwLock::new(cache),
             kafka: settings.kafka.clone().map(|kafka| Arc::new(Kafka::new(kafka, &settings.limits))),
             run: format!("{:x}", started.0),
+            services: services.clone(),
             settings,
             store,
             started,

@@ -5,8 +5,12 @@
 pub(crate) mod fraud;
 pub(crate) mod health;
 pub(crate) mod kafka;
+pub(crate) mod lists;
 pub(crate) mod overview;
 pub(crate) mod recommend;
+pub(crate) mod reviews;
+pub(crate) mod rules;
+pub(crate) mod scoreboard;
 pub(crate) mod sessions;
 pub(crate) mod stock;
 pub(crate) mod windows;

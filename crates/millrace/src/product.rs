@@ -31,6 +31,8 @@ use self::parts::{ended, notifier, open_store, plan, run_lake, run_search, run_s
 use crate::pipelines::Pipelines;
 use crate::roles::backends::{self, JobPlace};
 use crate::roles::jobs::{self, JobHandle};
+use crate::roles::score::board::Board;
+use crate::roles::score::said::Analysts;
 use crate::roles::{live, recommend, score};
 use crate::runtime_file::RuntimeFile;
 use crate::settings::Settings;
@@ -176,6 +178,11 @@ impl Product {
         let services = Services {
             recommends: recommend.as_ref().map(recommend::recommends),
             scores: score.as_ref().map(score::answer::scores),
+            hears: match roles.dashboard || score.is_some() {
+                true => Some(Analysts::new(&kafka, &settings.score.judge())?.hears()),
+                false => None,
+            },
+            measures: roles.dashboard.then(|| Board::new(&kafka, settings.score.review_at)),
         };
         let listen = if recommend.is_some() { settings.recommend.listen } else { settings.score.listen };
         let answers = match (recommend.is_some() || score.is_some()) && !roles.dashboard {
@@ -198,6 +205,7 @@ impl Product {
                 let page = DashboardSettings {
                     hosts_allowed: of_page.hosts_allowed.clone(),
                     kafka: Some(KafkaSettings { client: kafka.clone(), contracts: contracts.clone() }),
+                    review_within: settings.score.review_within,
                     spark_ui: of_page.spark_ui.clone(),
                     kafka_ui: of_page.kafka_ui.clone(),
                     ..DashboardSettings::listen_on(of_page.listen)

@@ -91,6 +91,37 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
         JSON,
         &[],
     ),
+    (
+        "/v1/fraud/reviews",
+        "Payments that were held, what must be decided soonest first, and how often each rule was right. Something is said of \
+         one by POST of JSON to {payment_id}/verdict, assign or comment",
+        JSON,
+        &[
+            ("state", "query", "open, overdue or decided", TEXT),
+            ("order", "query", "deadline, score or amount", TEXT),
+            ("assigned_to", "query", "Who looks at it, or nobody", TEXT),
+            ("rule", "query", "Only what this rule is a reason of", TEXT),
+            ("limit", "query", "Most payments", COUNT),
+        ],
+    ),
+    (
+        "/v1/fraud/lists",
+        "Who is blocked, watched or allowed, and why. POST of JSON lists somebody, or takes them off",
+        JSON,
+        &[
+            ("list", "query", "block, watch or allow", TEXT),
+            ("kind", "query", "card, account, device, ip, network, bin, email, address or terminal", TEXT),
+            ("q", "query", "Words in reason or name, or the whole entity", TEXT),
+            ("limit", "query", "Most entities", COUNT),
+        ],
+    ),
+    (
+        "/v1/fraud/rules",
+        "Rules that were changed while the scorer runs. POST of JSON tries, promotes or stops one",
+        JSON,
+        &[],
+    ),
+    ("/v1/fraud/scoreboard", "The scorer's decisions against the simulated shop's answer key, as they come", JSON, &[]),
     ("/api/kafka", "The cluster: brokers, topics, groups and their lag, as of the last look", JSON, &[]),
     (
         "/api/kafka/messages",

@@ -51,7 +51,7 @@ impl Policy {
             "vitals" => (Keep::Latest, rows / 2),
             // A row holds a whole journey.
             "sessions" => (Keep::Latest, rows / 6),
-            "abandoned_carts" | "dead_letters" | "ledger" => (Keep::Latest, rows / 6),
+            "abandoned_carts" | "dead_letters" | "ledger" | "fraud_alerts" => (Keep::Latest, rows / 6),
             // Asked of the store by product; the cache only overlays what came since.
             "seen_together" | "bought_together" => (Keep::Latest, rows / 3),
             _ => (Keep::Latest, rows),

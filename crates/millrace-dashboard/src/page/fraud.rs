@@ -2,11 +2,11 @@
 
 use maud::{Markup, html};
 
-use super::Sections;
 use super::kit::{
     Choice, Panel, When, chart, chart_tools, count, csv, empty, grouped, list, money, pill, state, things, when,
 };
 use super::layout::Body;
+use super::{Page, Sections};
 use crate::params::Params;
 use crate::section::Section;
 use crate::view::fraud::{Fraud, FraudParams, SEVERITIES, SignalGroup, rule_label};
@@ -25,6 +25,34 @@ pub(crate) fn params(params: &Params, limit: usize) -> FraudParams {
     FraudParams { rule, severity, range: params.range(USUAL), limit: limit.min(LISTED_MAX) }
 }
 
+/// The pages about fraud.
+const TABS: [(Page, &str); 5] = [
+    (Page::Fraud, "Signals"),
+    (Page::Review, "Review"),
+    (Page::Lists, "Lists"),
+    (Page::Rules, "Rules"),
+    (Page::Scoreboard, "Scoreboard"),
+];
+
+/// Who sits here: it stands beside what they say.
+pub(super) fn analyst() -> Markup {
+    html! {
+        label.who.js for="analyst" {
+            span { "Your name" }
+            input id="analyst" name="analyst" maxlength="64" autocomplete="nickname" placeholder="who decides";
+        }
+    }
+}
+
+/// Links between them.
+pub(super) fn tabs(current: Page) -> Markup {
+    html! {
+        nav.choice.tabs aria-label="About fraud" {
+            @for (page, label) in TABS { a href=(page.path()) aria-current=[(page == current).then_some("page")] { (label) } }
+        }
+    }
+}
+
 /// The live sections.
 pub(super) fn sections(view: &Fraud, params: &Params) -> Vec<Section> {
     vec![
@@ -41,7 +69,8 @@ pub(super) fn body(sections: &Sections, params: &Params) -> Body {
     let range = params.range(USUAL);
     let options: Vec<(Option<&str>, &str, Option<usize>)> =
         Range::ALL.iter().map(|r| ((*r != USUAL).then_some(r.name()), r.name(), None)).collect();
-    let controls = Choice { path: "/fraud", params, name: "range", label: "Range of the chart" }.links(&options);
+    let range_of = Choice { path: "/fraud", params, name: "range", label: "Range of the chart" }.links(&options);
+    let controls = html! { (tabs(Page::Fraud)) (range_of) };
     let content = html! {
         div.filters {
             (list("div", "", "severities", sections))

@@ -28,6 +28,7 @@ pub(super) fn page(page: Page, params: &Params, body: Body) -> Markup {
                 title { (page.title()) " · Millrace" }
                 link rel="icon" href="/assets/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href=(STYLE_PATH);
+                link rel="stylesheet" href="/assets/fraud.css";
                 // Plotly would write its rules into the page, which the policy forbids; they are in our style sheet.
                 link.no-inline-styles id="plotly.js-style-global" rel="stylesheet" href=(STYLE_PATH);
                 // Before the first paint, so that a chosen theme does not flash.
@@ -57,9 +58,9 @@ fn navigation(current: Page) -> Markup {
         nav.rail aria-label="Pages" {
             a.brand href="/" aria-label="Millrace, overview" { (mark()) span { "Millrace" } }
             ul {
-                @for page in Page::ALL {
+                @for page in Page::ALL.into_iter().filter(|page| page.chapter() == *page) {
                     li {
-                        a href=(page.path()) aria-current=[(page == current).then_some("page")] {
+                        a href=(page.path()) aria-current=[(page == current.chapter()).then_some("page")] {
                             (icon(page.name()))
                             span.full { (page.title()) } span.brief aria-hidden="true" { (page.short_title()) }
                             @if page == Page::Fraud { span.badge id="fraud-badge" hidden {} }

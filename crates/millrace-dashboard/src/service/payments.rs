@@ -26,20 +26,54 @@ pub trait Scores: Send + Sync {
     /// # Errors
     /// Why it cannot.
     fn score(&self, payment: &[u8]) -> Result<Value, Refused>;
+}
 
-    /// Takes a verdict. It may wait for the cluster.
+/// Who takes what analysts say to where the scorer reads it. It may wait for the cluster: called on a thread that may wait.
+pub trait Hears: Send + Sync {
+    /// Takes a verdict, an assignment or a remark; gives the row that was kept.
     ///
     /// # Errors
     /// Why it cannot.
-    fn verdict(&self, verdict: &[u8]) -> Result<Value, Refused>;
+    fn verdict(&self, told: &Value) -> Result<Value, Refused>;
+
+    /// Takes the change of a list; gives the row that was kept.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn list(&self, told: &Value) -> Result<Value, Refused>;
+
+    /// Takes the change of a rule, whose last change was `before`; gives the row that was kept.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn rule(&self, told: &Value, before: Option<&Value>) -> Result<Value, Refused>;
 }
 
-type Scorer = Option<Arc<dyn Scores>>;
+/// Who holds the scorer's decisions against what was true.
+pub trait Measures: Send + Sync {
+    /// How well it does: `caught_up`, `answer_key`, `as_of` and `report`. It may compute for a while: called on a thread that may.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn scoreboard(&self) -> Result<Value, Refused>;
+}
+
+/// Asks for the scoreboard, on a thread that may wait.
+pub(crate) async fn measure(measures: Option<&Arc<dyn Measures>>) -> Result<Value, Problem> {
+    let measures = measures.cloned().ok_or_else(|| {
+        let detail = "this server has no cluster to read decisions from; `millrace up` and `millrace dashboard` have";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })?;
+    let told = tokio::task::spawn_blocking(move || measures.scoreboard()).await;
+    let cut_off = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "computing the scoreboard was cut off");
+    Ok(told.map_err(cut_off)??)
+}
 
 pub(super) fn routes<S: Clone + Send + Sync + 'static>(services: &Services) -> Router<S> {
-    let (asked, told) = (services.scores.clone(), services.scores.clone());
+    let (asked, told) = (services.scores.clone(), services.hears.clone());
     let score = move |headers: HeaderMap, body: Bytes| async move { answer(score(asked.as_ref(), &headers, &body)) };
-    let verdict = move |headers: HeaderMap, body: Bytes| async move { answer(verdict(told, &headers, body).await) };
+    let verdict =
+        move |headers: HeaderMap, body: Bytes| async move { answer(verdict(told.as_ref(), &headers, &body).await) };
     Router::new()
         .route("/v1/payments/score", post(score))
         .route("/v1/fraud/verdicts", post(verdict))
@@ -50,28 +84,50 @@ fn answer(result: Result<Json<Value>, Problem>) -> Response {
     result.into_response()
 }
 
-fn scorer<'a>(scores: Option<&'a Arc<dyn Scores>>, headers: &HeaderMap) -> Result<&'a Arc<dyn Scores>, Problem> {
+/// Whether the body says that it is JSON.
+fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.split(';').next().map(str::trim) != Some("application/json") {
         let detail = "send the body as JSON, with `content-type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    scores.ok_or_else(|| {
-        let detail =
-            "payments are scored where the role `score` runs: `millrace up`, or the address of `millrace score`";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
-    })
+    Ok(())
 }
 
 fn score(scores: Option<&Arc<dyn Scores>>, headers: &HeaderMap, body: &[u8]) -> Result<Json<Value>, Problem> {
-    Ok(Json(scorer(scores, headers)?.score(body)?))
+    is_json(headers)?;
+    let scores = scores.ok_or_else(|| {
+        let detail =
+            "payments are scored where the role `score` runs: `millrace up`, or the address of `millrace score`";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })?;
+    Ok(Json(scores.score(body)?))
 }
 
-async fn verdict(scores: Scorer, headers: &HeaderMap, body: Bytes) -> Result<Json<Value>, Problem> {
-    let scores = scorer(scores.as_ref(), headers)?.clone();
-    let told = tokio::task::spawn_blocking(move || scores.verdict(&body)).await;
-    let cut_off = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "taking the verdict was cut off");
-    Ok(Json(told.map_err(cut_off)??))
+/// The body as JSON.
+pub(crate) fn told(headers: &HeaderMap, body: &[u8]) -> Result<Value, Problem> {
+    is_json(headers)?;
+    serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body is no JSON: {error}")))
+}
+
+/// Hands over what an analyst says, on a thread that may wait.
+pub(crate) async fn hear(
+    hears: Option<&Arc<dyn Hears>>,
+    say: impl FnOnce(&dyn Hears) -> Result<Value, Refused> + Send + 'static,
+) -> Result<Value, Problem> {
+    let hears = hears.cloned().ok_or_else(|| {
+        let detail =
+            "this server has no cluster to take it to: `millrace up`, `millrace dashboard` and `millrace score` have";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+    })?;
+    let said = tokio::task::spawn_blocking(move || say(&*hears)).await;
+    let cut_off = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "taking it to the cluster was cut off");
+    Ok(said.map_err(cut_off)??)
+}
+
+async fn verdict(hears: Option<&Arc<dyn Hears>>, headers: &HeaderMap, body: &[u8]) -> Result<Json<Value>, Problem> {
+    let told = told(headers, body)?;
+    hear(hears, move |hears| hears.verdict(&told)).await.map(Json)
 }
 
 #[cfg(test)]
@@ -88,9 +144,19 @@ mod tests {
                 payment => Ok(json!({ "bytes": payment.len() })),
             }
         }
+    }
 
-        fn verdict(&self, _: &[u8]) -> Result<Value, Refused> {
+    impl Hears for Echo {
+        fn verdict(&self, _: &Value) -> Result<Value, Refused> {
             Err(Refused::Unavailable("the cluster is away".into()))
+        }
+
+        fn list(&self, told: &Value) -> Result<Value, Refused> {
+            Ok(told.clone())
+        }
+
+        fn rule(&self, told: &Value, _: Option<&Value>) -> Result<Value, Refused> {
+            Ok(told.clone())
         }
     }
 
@@ -108,7 +174,14 @@ mod tests {
         assert_eq!(asked(&json_headers(), b""), Err("no payment".to_owned()));
         assert!(asked(&HeaderMap::new(), b"{}").is_err_and(|detail| detail.contains("content-type: application/json")));
         assert!(score(None, &json_headers(), b"{}").is_err_and(|problem| problem.detail().contains("millrace score")));
-        let told = verdict(Some(echo.clone()), &json_headers(), Bytes::new()).await;
-        assert!(told.is_err_and(|problem| problem.detail() == "the cluster is away"));
+        let hears: Arc<dyn Hears> = Arc::new(Echo);
+        for (hears, body, problem) in [
+            (Some(&hears), b"{}".as_slice(), "the cluster is away"),
+            (Some(&hears), b"", "the body is no JSON"),
+            (None, b"{}", "no cluster to take it to"),
+        ] {
+            let told = verdict(hears, &json_headers(), body).await;
+            assert!(told.is_err_and(|told| told.detail().contains(problem)), "{problem}");
+        }
     }
 }

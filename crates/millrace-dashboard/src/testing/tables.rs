@@ -11,14 +11,15 @@ const NUMBER: ColumnType = ColumnType::Number;
 const BOOLEAN: ColumnType = ColumnType::Boolean;
 const TIME: ColumnType = ColumnType::Timestamp;
 
-/// All result tables, and the two system tables the dashboard shows.
+/// All result tables, and the product's own that the dashboard shows.
 pub fn all() -> Vec<Contract> {
     let mut tables = metrics();
     tables.extend(sessions());
     tables.extend(fraud());
     tables.extend(goods());
     let builtin = Contracts::builtin();
-    tables.extend(["dead_letters", "job_progress"].iter().filter_map(|name| builtin.get(name)).cloned());
+    let system = ["dead_letters", "fraud_alerts", "fraud_lists", "fraud_rules", "fraud_verdicts", "job_progress"];
+    tables.extend(system.iter().filter_map(|name| builtin.get(name)).cloned());
     tables
 }
 

@@ -39,6 +39,9 @@ fn contract(name: &str, rows: &[Row]) -> Contract {
         "seen_together" | "bought_together" => &["product_id", "other_id"],
         "job_progress" => &["table"],
         "dead_letters" => &["dead_letter_id"],
+        "fraud_verdicts" => &["payment_id"],
+        "fraud_lists" => &["kind", "entity"],
+        "fraud_rules" => &["name"],
         _ => &[],
     };
     let mut properties = serde_json::Map::new();

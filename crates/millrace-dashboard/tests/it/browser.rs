@@ -10,9 +10,13 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, now};
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 10] = [
     ("overview", "/"),
     ("fraud", "/fraud"),
+    ("review", "/fraud/review"),
+    ("lists", "/fraud/lists"),
+    ("rules", "/fraud/rules"),
+    ("scoreboard", "/fraud/scoreboard"),
     ("stock", "/stock"),
     ("sessions", "/sessions"),
     ("recommendations", "/recommendations"),

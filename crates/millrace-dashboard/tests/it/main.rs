@@ -6,4 +6,5 @@ mod events;
 mod http;
 mod kafka;
 mod pages;
+mod reviews;
 mod support;

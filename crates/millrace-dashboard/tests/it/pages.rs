@@ -6,7 +6,19 @@ use serde_json::json;
 use crate::http::get;
 use crate::support::{Stage, now, until};
 
-const PAGES: [&str; 7] = ["/", "/fraud", "/stock", "/sessions", "/recommendations", "/health", "/kafka"];
+const PAGES: [&str; 11] = [
+    "/",
+    "/fraud",
+    "/fraud/review",
+    "/fraud/lists",
+    "/fraud/rules",
+    "/fraud/scoreboard",
+    "/stock",
+    "/sessions",
+    "/recommendations",
+    "/health",
+    "/kafka",
+];
 
 #[tokio::test]
 async fn every_page_reads_without_scripts() {
@@ -17,6 +29,13 @@ async fn every_page_reads_without_scripts() {
             &["Net revenue today", "Conversion", "Funnel", "Checkouts", "Lighting", "vienna", "provisional", "final"][..],
         ),
         ("/fraud", &["Attacks", "behind it", "pay-", "of 6 payments declined"]),
+        (
+            "/fraud/review",
+            &["Held payments", "late", "Card testing", "card on the block list", "the bank is asked", "Right"],
+        ),
+        ("/fraud/lists", &["skimmed in Linz", "tok_…0001", "203.0.113.0/24", "buys for a school"]),
+        ("/fraud/rules", &["bursts at night", "Would have held more", "31 of 31 were fraud"]),
+        ("/fraud/scoreboard", &["Found at the budget", "Card testing", "worst 3, after", "0.9 – 1.0"]),
         ("/stock", &["Oversold", "Shell chair", "no sales"]),
         ("/sessions", &["Journey", "placed the order", "Abandoned carts", "left at checkout", "Lands on home"]),
         ("/recommendations", &["Bought together", "orders", "Trending", "views"]),
@@ -70,6 +89,10 @@ async fn an_empty_store_says_what_is_awaited() {
     for (path, text) in PAGES.iter().zip([
         "Waiting for the first window…",
         "No signals here",
+        "Nothing waits here",
+        "Nobody is listed here",
+        "Every rule is as the settings have it",
+        "Nothing to hold the decisions against",
         "No products here",
         "No closed sessions yet",
         "No product chosen",

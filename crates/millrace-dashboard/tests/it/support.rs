@@ -1,13 +1,15 @@
 //! A running dashboard over a filled store, for one test.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use millrace_connectors::store::Store;
-use millrace_dashboard::testing::{fill, shop::Shop, tables};
-use millrace_dashboard::{Dashboard, DashboardSettings, Limits, LiveBatch, start};
+use millrace_dashboard::service::{Hears, Measures, Refused, Services};
+use millrace_dashboard::testing::{fill, held, shop::Shop, tables};
+use millrace_dashboard::{Dashboard, DashboardSettings, Limits, LiveBatch, start_with};
 use millrace_model::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -41,6 +43,7 @@ impl Stage {
         let mut shop = Shop::new();
         if hours > 0 {
             fill(&store, &tables, &shop.history(now(), hours)).await.expect("the fixture");
+            fill(&store, &tables, &held::history(now())).await.expect("the fixture");
         }
         let (dashboard, live) = run(&store, "127.0.0.1:0".parse().expect("an address"), limits).await;
         Stage { dashboard, live, shop, store, _folder: folder }
@@ -86,8 +89,66 @@ async fn run(store: &Store, at: SocketAddr, limits: Limits) -> (Dashboard, mpsc:
 
 async fn run_with(store: &Store, settings: DashboardSettings) -> (Dashboard, mpsc::Sender<LiveBatch>) {
     let (live, batches) = mpsc::channel(64);
-    let dashboard = start(settings, store.clone(), tables::all(), batches).await.expect("a dashboard");
+    let services = Services {
+        hears: Some(Arc::new(Cluster(live.downgrade()))),
+        measures: Some(Arc::new(Board(store.clone()))),
+        ..Services::default()
+    };
+    let dashboard = start_with(settings, store.clone(), tables::all(), batches, &services).await.expect("a dashboard");
     (dashboard, live)
+}
+
+/// Stands for the scorer's topics: what is said comes back as a live row, while somebody feeds the dashboard.
+struct Cluster(mpsc::WeakSender<LiveBatch>);
+
+impl Cluster {
+    fn send(&self, table: &str, row: Value) -> Result<Value, Refused> {
+        let rows = vec![row.as_object().expect("an object").clone()];
+        let ended = || Refused::Unavailable("nothing feeds the dashboard".into());
+        let sent = self.0.upgrade().ok_or_else(ended)?.blocking_send(LiveBatch { table: table.to_owned(), rows });
+        sent.map(|()| row).map_err(|_| Refused::Unavailable("the dashboard has ended".into()))
+    }
+}
+
+impl Hears for Cluster {
+    fn verdict(&self, told: &Value) -> Result<Value, Refused> {
+        let mut row = told.clone();
+        row["decided_at"] = now().to_string().into();
+        self.send("fraud_verdicts", row)
+    }
+
+    fn list(&self, told: &Value) -> Result<Value, Refused> {
+        if told["reason"].is_null() && !told["list"].is_null() {
+            return Err(Refused::Invalid("`reason` is missing".into()));
+        }
+        let mut row = told.clone();
+        row["changed_at"] = now().to_string().into();
+        self.send("fraud_lists", row)
+    }
+
+    fn rule(&self, told: &Value, before: Option<&Value>) -> Result<Value, Refused> {
+        let mut row = before.cloned().unwrap_or(json!({}));
+        for (name, value) in told.as_object().expect("an object") {
+            row[name] = value.clone();
+        }
+        row["changed_at"] = now().to_string().into();
+        self.send("fraud_rules", row)
+    }
+}
+
+/// Stands for who measures the scorer: fixture figures where there is a fixture.
+struct Board(Store);
+
+impl Measures for Board {
+    fn scoreboard(&self) -> Result<Value, Refused> {
+        let asked = self.0.query("SELECT decision_id FROM fraud_alerts LIMIT 1", &[]);
+        let rows = tokio::runtime::Handle::current().block_on(asked);
+        let is_empty = rows.expect("the store answers").is_empty();
+        let report = if is_empty { Value::Null } else { held::report() };
+        Ok(
+            json!({ "caught_up": true, "read": 9, "to_read": 9, "answer_key": !is_empty, "as_of": now(), "report": report }),
+        )
+    }
 }
 
 /// Lets go of the processor until something is true.

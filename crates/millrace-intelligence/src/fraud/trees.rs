@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::features::{FEATURES, Vector};
+use crate::recommend::stored::{Bytes, RestoreError, Stored, stored_fields};
 
 /// Bins of a feature; the last one is for what is not known.
 const BINS: usize = 64;
@@ -56,6 +56,29 @@ pub struct Trees {
     start: f32,
     trees: Vec<Vec<Node>>,
 }
+stored_fields!(Trees { start, trees });
+
+impl Stored for Node {
+    fn store(&self, out: &mut Vec<u8>) {
+        match *self {
+            Node::Leaf(value) => (0_u8, value).store(out),
+            Node::Split { feature, at_most, unknown_left, left, right } => {
+                (1 + u8::from(unknown_left), at_most).store(out);
+                (u32::from(feature), (left, right)).store(out);
+            }
+        }
+    }
+
+    fn restore(from: &mut Bytes<'_>) -> Result<Self, RestoreError> {
+        let (kind, value) = <(u8, f32)>::restore(from)?;
+        if kind == 0 {
+            return Ok(Node::Leaf(value));
+        }
+        let (feature, (left, right)) = <(u32, (u32, u32))>::restore(from)?;
+        let feature = u16::try_from(feature).map_err(|_| RestoreError::Unreadable("a feature"))?;
+        Ok(Node::Split { feature, at_most: value, unknown_left: kind == 2, left, right })
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 enum Node {
@@ -104,23 +127,45 @@ struct Training<'a> {
 
 impl Trees {
     /// Grows trees on these rows; `None` when there is no fraud, or nothing else, among them.
-    pub fn train(rows: &[Vector], labels: &[bool], settings: TreeSettings) -> Option<Self> {
+    pub fn train<R: AsRef<[f32]>>(rows: &[R], labels: &[bool], settings: TreeSettings) -> Option<Self> {
+        let positives = labels.iter().filter(|label| **label).count();
+        let start = (positives as f32 / (rows.len() - positives) as f32).ln();
+        Trees::grow(rows, vec![start; rows.len()], labels, settings, start)
+    }
+
+    /// The same beside something that scored each row before, as a logarithm of odds: what is left to say.
+    pub fn train_beside<R: AsRef<[f32]>>(
+        rows: &[R],
+        before: &[f32],
+        labels: &[bool],
+        settings: TreeSettings,
+    ) -> Option<Self> {
+        Trees::grow(rows, before.to_vec(), labels, settings, 0.0)
+    }
+
+    fn grow<R: AsRef<[f32]>>(
+        rows: &[R],
+        mut logits: Vec<f32>,
+        labels: &[bool],
+        settings: TreeSettings,
+        start: f32,
+    ) -> Option<Self> {
         let positives = labels.iter().filter(|label| **label).count();
         if positives == 0 || positives == rows.len() {
             return None;
         }
-        let cuts: Vec<Vec<f32>> = (0..FEATURES.len()).map(|feature| cuts(rows, feature)).collect();
-        let bins =
-            cuts.iter().enumerate().map(|(at, cuts)| rows.iter().map(|row| bin(row[at], cuts)).collect()).collect();
+        let features = rows.first().map_or(0, |row| row.as_ref().len());
+        let cuts: Vec<Vec<f32>> = (0..features).map(|feature| cuts(rows, feature)).collect();
+        let bins = (cuts.iter().enumerate())
+            .map(|(at, cuts)| rows.iter().map(|row| bin(row.as_ref()[at], cuts)).collect())
+            .collect();
         let training = Training { settings, bins, cuts, labels };
-        let start = (positives as f32 / (rows.len() - positives) as f32).ln();
-        let mut logits = vec![start; rows.len()];
         let mut dice = settings.seed;
         let mut trees = Vec::new();
         for _ in 0..settings.trees {
             let tree = training.tree(&logits, &mut dice);
             for (logit, row) in logits.iter_mut().zip(rows) {
-                *logit += answer(&tree, row);
+                *logit += answer(&tree, row.as_ref());
             }
             trees.push(tree);
         }
@@ -128,12 +173,12 @@ impl Trees {
     }
 
     /// The logarithm of the odds that a payment is fraudulent.
-    pub fn logit(&self, vector: &Vector) -> f32 {
+    pub fn logit(&self, vector: &[f32]) -> f32 {
         self.start + self.trees.iter().map(|tree| answer(tree, vector)).sum::<f32>()
     }
 }
 
-fn answer(tree: &[Node], vector: &Vector) -> f32 {
+fn answer(tree: &[Node], vector: &[f32]) -> f32 {
     let mut at = 0;
     loop {
         match tree[at] {
@@ -148,10 +193,10 @@ fn answer(tree: &[Node], vector: &Vector) -> f32 {
 }
 
 /// Upper ends of bins that hold about as many rows each.
-fn cuts(rows: &[Vector], feature: usize) -> Vec<f32> {
+fn cuts<R: AsRef<[f32]>>(rows: &[R], feature: usize) -> Vec<f32> {
     let step = rows.len().div_ceil(CUT_ROWS);
     let mut values: Vec<f32> =
-        rows.iter().step_by(step).map(|row| row[feature]).filter(|value| !value.is_nan()).collect();
+        rows.iter().step_by(step).map(|row| row.as_ref()[feature]).filter(|value| !value.is_nan()).collect();
     values.sort_by(f32::total_cmp);
     let mut cuts = Vec::new();
     for at in 1..BINS - 1 {
@@ -204,7 +249,7 @@ impl Training<'_> {
             })
             .collect();
         let rows: Vec<u32> = (0..self.labels.len() as u32).filter(|_| roll(dice) < self.settings.rows).collect();
-        let features: Vec<usize> = (0..FEATURES.len()).filter(|_| roll(dice) < self.settings.features).collect();
+        let features: Vec<usize> = (0..self.cuts.len()).filter(|_| roll(dice) < self.settings.features).collect();
         let mut nodes = vec![Node::Leaf(0.0)];
         let mut level = vec![self.open(0, rows, &features, &gradients)];
         for _ in 0..self.settings.depth {
@@ -230,7 +275,7 @@ impl Training<'_> {
     }
 
     fn open(&self, node: usize, rows: Vec<u32>, features: &[usize], gradients: &[(f32, f32)]) -> Open {
-        let mut histogram = vec![[Cell::default(); BINS]; FEATURES.len()];
+        let mut histogram = vec![[Cell::default(); BINS]; self.cuts.len()];
         for feature in features {
             let (cells, bins) = (&mut histogram[*feature], &self.bins[*feature]);
             for row in &rows {

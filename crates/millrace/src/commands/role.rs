@@ -141,8 +141,8 @@ pub(crate) struct RecommendOptions {
 /// Options of `score`.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Reads user_events, transactions and fraud_verdicts, judges every payment and refund by rules and a model that
-learns, writes fraud_decisions and fraud_alerts, keeps what it knows in `score` in the data folder, and answers:
+    after_help = "Reads user_events, transactions, fraud_verdicts and fraud_lists, judges every payment and refund by lists, rules and
+a model that learns, writes fraud_decisions and fraud_alerts, keeps what it knows in `score` in the data folder, and answers:
 
   POST /v1/payments/score     what would be said of a payment: the body is a record of `transactions`
   POST /v1/fraud/verdicts     what an analyst says of one

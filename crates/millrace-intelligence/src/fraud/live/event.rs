@@ -12,6 +12,8 @@ pub struct Transaction {
     pub event_type: String,
     /// When it happened, RFC 3339.
     pub event_time: Option<String>,
+    /// Storefront: the terminal of a shop without one.
+    pub store_id: Option<String>,
     /// Order.
     pub order_id: Option<String>,
     /// Payment attempt.
@@ -80,6 +82,58 @@ pub struct Verdict {
     pub verdict: Option<String>,
     /// When it was said, RFC 3339.
     pub decided_at: Option<String>,
+}
+
+/// A record of `fraud_lists`: an entity is put on a list, or taken off.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ListChange {
+    /// What the entity is: a name of [`super::LISTED`].
+    pub kind: String,
+    /// Its name, as `transactions` has it.
+    pub entity: String,
+    /// `allow`, `watch` or `block`; none takes it off.
+    pub list: Option<String>,
+    /// Rules that an allowed entity is not held by; none: by nothing.
+    pub rules: Option<Vec<String>>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When it was said, RFC 3339.
+    pub changed_at: Option<String>,
+    /// Who said it.
+    pub changed_by: String,
+    /// When it ends, RFC 3339.
+    pub expires_at: Option<String>,
+}
+
+/// A record of `fraud_rules`: a rule as it is from now on.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct RuleChange {
+    /// The rule.
+    pub name: String,
+    /// `acts`, `shadow` or `off`; none: as the settings have it.
+    pub state: Option<String>,
+    /// Conditions; none: as the settings have them.
+    pub when: Option<String>,
+    /// What it adds to the logarithm of the odds; none: as the settings have it.
+    pub points: Option<f32>,
+    /// For people.
+    pub description: Option<String>,
+    /// When it was said, RFC 3339.
+    pub changed_at: Option<String>,
+}
+
+/// A record of `fraud_models`: how a trial of trees went.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ModelChange {
+    /// The candidate.
+    pub version: u64,
+    /// It scores from here on.
+    pub won: bool,
+    /// When it was said, RFC 3339.
+    pub changed_at: Option<String>,
 }
 
 /// Where a record lies.

@@ -4,6 +4,8 @@
 //!  score = logistic( base + points of the rules that fire + what the model has learnt beside them )
 //! ```
 //!
+//! Lists come before all of it: they decide, whatever the score is.
+//!
 //! The model learns what the rules leave to say, so both are additive and the parts are the explanation.
 //!
 //! **Labels.** A verdict counts at once, whatever was decided. A chargeback says fraud. No chargeback within the label delay says
@@ -13,20 +15,26 @@
 //! **Invariant:** a pure function of the events in their order: the same events give the same bits, from the beginning or from a
 //! state that was stored on the way.
 
+mod refund;
+
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::entity::{DAY, Touch};
-use super::event::{Origin, Transaction, UserEvent, Verdict, hash, named};
+use super::challenge::{Candidate, Matured, blend, shares};
+use super::changes::Changes;
+use super::event::{ListChange, ModelChange, Origin, RuleChange, Transaction, UserEvent, Verdict, hash, named};
 use super::features::{COUNT, FEATURES, Vector, vector};
 use super::judgement::{Decision, Evidence, Judged, Judgement, Reason};
+use super::lists::Lists;
 use super::memory::{KINDS, Kind, Memory};
 use super::payment::Payment;
-use super::rules::Compiled;
+use super::rules::{Compiled, Rule};
 use super::settings::JudgeSettings;
-use crate::fraud::Ftrl;
+use crate::fraud::{Ftrl, Trees};
 use crate::recommend::stored::{Bytes, RestoreError, Stored, stored_fields};
 
+/// The value of a reason in the shadow that says what it would have added.
+pub(super) const SHADOW_POINTS: &str = "points";
 /// Ids of transactions remembered, to pass over what comes twice.
 const RECENT_MAX: usize = 65_536;
 /// Events named as evidence.
@@ -53,17 +61,29 @@ struct Waiting {
     ids: Vec<u64>,
     /// Silence says that it is good.
     trusted: bool,
+    time: i64,
+    learnt: f32,
+    online: f32,
 }
-stored_fields!(Waiting { vector, points, ids, trusted });
+stored_fields!(Waiting { vector, points, ids, trusted, time, learnt, online });
 
 /// Rules, model and memory.
 #[derive(Clone, Debug)]
 pub struct Judge {
     settings: JudgeSettings,
     rules: Vec<Compiled>,
+    changes: Changes,
+    lists: Lists,
     memory: Memory,
     model: Ftrl,
     labels: u64,
+    /// Labelled payments, and those of them that trees are grown on.
+    matured: VecDeque<Matured>,
+    candidate: Option<Candidate>,
+    /// Trees that are blended in, by their version.
+    trees: Option<(u64, Trees)>,
+    /// Trees of the candidate, grown elsewhere; not part of the state.
+    offered: Option<(u64, Trees)>,
     attempts: VecDeque<Attempt>,
     next_number: u64,
     waiting: HashMap<u64, Waiting>,
@@ -79,11 +99,17 @@ impl Judge {
     /// A setting that cannot work.
     pub fn new(settings: JudgeSettings) -> Result<Self, String> {
         Ok(Judge {
-            rules: settings.compile()?,
+            rules: settings.compile(&BTreeMap::new())?,
             settings,
+            changes: Changes::default(),
+            lists: Lists::default(),
             memory: Memory::new(),
             model: Ftrl::new(COUNT, 0.0),
             labels: 0,
+            matured: VecDeque::new(),
+            candidate: None,
+            trees: None,
+            offered: None,
             attempts: VecDeque::new(),
             next_number: 0,
             waiting: HashMap::new(),
@@ -142,6 +168,60 @@ impl Judge {
         self.learn(hash(b'p', &verdict.payment_id), fraud)
     }
 
+    /// Takes a change of a list in; false when it says nothing, or when the lists are full.
+    pub fn list(&mut self, change: &ListChange, time: i64) -> bool {
+        self.lists.change(change, time, self.settings.limits.listed_max)
+    }
+
+    /// Takes a change of a rule in.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing is changed then.
+    pub fn rule(&mut self, change: &RuleChange) -> Result<(), String> {
+        self.rules = self.changes.take(change, &self.settings)?;
+        Ok(())
+    }
+
+    /// The rules as they are now, those that are off too.
+    pub fn rules(&self) -> BTreeMap<String, Rule> {
+        self.settings.merged_with(&self.changes.0)
+    }
+
+    /// Labelled payments that trees may be grown on now.
+    pub fn candidate(&self) -> Option<&Candidate> {
+        self.candidate.as_ref()
+    }
+
+    /// Labels that had been learnt when the trees were grown that are blended in.
+    pub fn trees(&self) -> Option<u64> {
+        self.trees.as_ref().map(|(version, _)| *version)
+    }
+
+    /// Takes the trees of a candidate that were grown elsewhere, so that they need not be grown again when they have won.
+    pub fn offer(&mut self, version: u64, trees: Trees) {
+        self.offered = Some((version, trees));
+    }
+
+    /// Takes in how a trial went: the trees that won score from here on. Without having been offered they are grown now.
+    pub fn model(&mut self, change: &ModelChange) {
+        let Some(candidate) =
+            self.candidate.as_ref().filter(|candidate| change.won && candidate.version() == change.version)
+        else {
+            return;
+        };
+        if self.trees() == Some(change.version) {
+            return;
+        }
+        let offered = self.offered.take().filter(|(version, _)| *version == change.version);
+        let grown = offered.or_else(|| candidate.trial().0.map(|trees| (change.version, trees)));
+        self.trees = grown.or(self.trees.take());
+    }
+
+    /// Entities on lists.
+    pub fn listed(&self) -> usize {
+        self.lists.len()
+    }
+
     /// False when the id came before, among the newest.
     fn is_new(&mut self, event_id: &str) -> bool {
         let id = hash(b'e', event_id);
@@ -169,7 +249,9 @@ impl Judge {
         self.memory.add(&payment, self.next_number - 1, &self.settings.limits);
         let trusted = judgement.decision == Decision::Approve && !payment.touch.declined;
         let id = hash(b'p', name);
-        self.waiting.insert(id, Waiting { vector: vector.to_vec(), points, ids: payment.ids.to_vec(), trusted });
+        let (ids, learnt, online) = (payment.ids.to_vec(), judgement.learnt, self.model.logit(&vector));
+        let vector = vector.to_vec();
+        self.waiting.insert(id, Waiting { vector, points, ids, trusted, time, learnt, online });
         self.waiting_order.push_back((time, id));
         judgement
     }
@@ -199,32 +281,51 @@ impl Judge {
 
     fn judge(&self, payment: &Payment, vector: &Vector) -> (Judgement, f32) {
         let fired: Vec<&Compiled> = self.rules.iter().filter(|rule| rule.fires(vector)).collect();
-        let acting = fired.iter().filter(|rule| !rule.shadow);
+        let listed = self.lists.of(payment);
+        let excused = |rule: &Compiled| listed.excuses(&rule.name);
+        let acting = fired.iter().filter(|rule| !rule.shadow && !excused(rule));
         let points = self.settings.base_points + acting.map(|rule| rule.points).sum::<f32>();
-        let learnt = self.model.logit(vector);
+        let online = self.model.logit(vector);
+        let trees = self.trees.as_ref().map(|(_, trees)| trees.logit(vector));
+        let learnt = trees.map_or(online, |trees| blend(online, trees));
         let score = logistic(points + learnt);
-        let decision = self.decide(score);
+        let decision = listed.decide(self.decide(score));
         let mut reasons: Vec<Reason> = fired
             .iter()
-            .map(|rule| Reason {
-                kind: if rule.shadow { "shadow" } else { "rule" },
-                name: rule.name.clone(),
-                points: if rule.shadow { 0.0 } else { rule.points },
-                values: rule.values(vector),
+            .map(|rule| {
+                let kind = match (rule.shadow, excused(rule)) {
+                    (true, _) => "shadow",
+                    (false, true) => "excused",
+                    (false, false) => "rule",
+                };
+                let points = if kind == "rule" { rule.points } else { 0.0 };
+                let mut values = rule.values(vector);
+                if kind == "shadow" {
+                    values.insert(SHADOW_POINTS, rule.points);
+                }
+                Reason { kind, name: rule.name.clone(), points, values, text: None }
             })
             .collect();
         let flagged = decision != Decision::Approve;
         if self.labels > 0 && (flagged || !fired.is_empty()) {
             let parts = self.model.reasons_named(vector, FEATURES);
             let parts = parts.into_iter().filter(|part| part.logit >= MODEL_REASON_MIN && !part.value.is_nan());
+            let (share, of_trees) = shares(trees);
             reasons.extend(parts.take(MODEL_REASONS_MAX).map(|part| Reason {
                 kind: "model",
                 name: Arc::from(part.feature),
-                points: part.logit,
+                points: part.logit * share,
                 values: BTreeMap::from([(part.feature, part.value)]),
+                text: None,
             }));
+            if of_trees >= MODEL_REASON_MIN {
+                let text = self.trees().map(|version| Arc::from(format!("trees grown after {version} labels")));
+                let (name, values) = (Arc::from("trees"), BTreeMap::new());
+                reasons.push(Reason { kind: "model", name, points: of_trees, values, text });
+            }
         }
         reasons.sort_by(|a, b| b.points.total_cmp(&a.points));
+        reasons.splice(..0, listed.reasons());
         let evidence = if flagged { self.evidence(payment, &fired) } else { Vec::new() };
         let labels = self.labels;
         let kind = Judged::Payment;
@@ -281,43 +382,6 @@ impl Judge {
         })
     }
 
-    /// Refunds are judged by how many there are, what part of the account's payments they give back, and whether the goods are
-    /// said to be lost. The model has no part in it, and nothing is refused.
-    fn refund(&mut self, transaction: &Transaction, time: i64, origin: Origin<'_>) -> Judgement {
-        let payment = Payment::of(transaction, time);
-        let name = named(&transaction.refund_id).unwrap_or(&transaction.event_id);
-        let own = self.attempt(transaction, name, time, origin);
-        self.memory.add_refund(&payment, self.next_number - 1, &self.settings.limits);
-        let account = self.memory.entity(Kind::Account, payment.ids[Kind::Account as usize]);
-        let week = |touch: &&Touch| touch.time > time - 7 * DAY && touch.time <= time;
-        let refunds: Vec<&Touch> = account.iter().flat_map(|account| account.refunds.iter()).filter(week).collect();
-        let paid = account.iter().flat_map(|account| account.touches.iter()).filter(week);
-        let paid: f32 = paid.filter(|touch| !touch.declined).map(|touch| touch.amount).sum();
-        let share = refunds.iter().map(|touch| touch.amount).sum::<f32>() / paid.max(0.01);
-        let lost = matches!(transaction.reason.as_deref(), Some("never_arrived" | "not_received" | "lost"));
-        let points = match (refunds.len(), share >= 0.5) {
-            (0 | 1, _) | (2, false) => 0.0,
-            (2, true) => 3.0 + 4.5 * f32::from(u8::from(lost)),
-            (_, false) => 3.0 + 3.0 * f32::from(u8::from(lost)),
-            (_, true) => 8.0 + 1.0 * f32::from(u8::from(lost)),
-        };
-        let score = logistic(self.settings.base_points + points);
-        let decision = self.decide(score).min(Decision::Review);
-        let values = BTreeMap::from([("account_refunds_7d", refunds.len() as f32), ("refunded_share_7d", share)]);
-        let reason = Reason { kind: "rule", name: Arc::from("refund_abuse"), points, values };
-        let evidence = match decision {
-            Decision::Approve => Vec::new(),
-            _ => {
-                let earlier = refunds.iter().rev().filter_map(|touch| self.found(touch.number));
-                let earlier = earlier.filter(|found| found.event_id != own.event_id);
-                std::iter::once(own.clone()).chain(earlier).collect()
-            }
-        };
-        let reasons = if points > 0.0 { vec![reason] } else { Vec::new() };
-        let labels = self.labels;
-        Judgement { kind: Judged::Refund, time, score, learnt: 0.0, decision, reasons, evidence, labels }
-    }
-
     /// The payment a chargeback is of: by its id, else the order's last that went through.
     fn charged_back(&self, transaction: &Transaction) -> Option<u64> {
         if let Some(payment) = named(&transaction.payment_id) {
@@ -335,6 +399,15 @@ impl Judge {
         self.labels += 1;
         if fraud && let Ok(ids) = <[u64; KINDS]>::try_from(waiting.ids) {
             self.memory.mark(&ids);
+        }
+        let Waiting { time, points, learnt, online, vector, .. } = waiting;
+        self.matured.push_back(Matured { time, points, learnt, online, fraud, vector });
+        while self.matured.len() > self.settings.limits.matured_max {
+            self.matured.pop_front();
+        }
+        let every = self.settings.challenge_labels;
+        if every > 0 && self.labels.is_multiple_of(every) {
+            self.candidate = Some(Candidate::new(self.labels, self.matured.iter().cloned().collect()));
         }
         true
     }
@@ -365,6 +438,11 @@ impl Judge {
         self.waiting.store(out);
         self.waiting_order.store(out);
         self.recent.store(out);
+        self.lists.store(out);
+        self.changes.store(out);
+        self.matured.store(out);
+        self.candidate.store(out);
+        self.trees.store(out);
         FEATURES.join(" ").as_bytes().to_vec().store(out);
     }
 
@@ -383,12 +461,19 @@ impl Judge {
             judge.waiting = HashMap::restore(from)?;
             judge.waiting_order = VecDeque::restore(from)?;
             judge.recent = VecDeque::restore(from)?;
+            judge.lists = Lists::restore(from)?;
+            judge.changes = Changes::restore(from)?;
+            judge.matured = VecDeque::restore(from)?;
+            judge.candidate = Option::restore(from)?;
+            judge.trees = Option::restore(from)?;
             match Vec::<u8>::restore(from)? == FEATURES.join(" ").as_bytes() {
                 true => Ok(()),
                 false => Err(RestoreError::Unreadable("another version wrote it, with other features")),
             }
         };
         read().map_err(|error| error.to_string())?;
+        // A rule of the settings may have gone meanwhile: then the settings alone count.
+        judge.rules = judge.settings.compile(&judge.changes.0).or_else(|_| judge.settings.compile(&BTreeMap::new()))?;
         judge.known = judge.recent.iter().copied().collect();
         Ok(judge)
     }

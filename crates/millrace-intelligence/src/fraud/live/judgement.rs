@@ -20,15 +20,35 @@ pub enum Decision {
 /// Part of a score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reason {
-    /// `rule`, `model`, or `shadow`: a rule that adds nothing.
+    /// `rule`, `model`, `list`, `shadow` (a rule that adds nothing) or `excused` (one that the payer is allowed to break).
     pub kind: &'static str,
-    /// Rule or feature.
+    /// Rule, feature or list.
     #[serde(serialize_with = "as_text")]
     pub name: Arc<str>,
     /// What it adds to the logarithm of the odds.
     pub points: f32,
     /// The numbers behind it.
     pub values: BTreeMap<&'static str, f32>,
+    /// In words, where numbers do not say it.
+    #[serde(serialize_with = "as_said", skip_serializing_if = "Option::is_none")]
+    pub text: Option<Arc<str>>,
+}
+
+impl Reason {
+    /// What a rule in the shadow would have added; none when it is none.
+    pub fn shadow(&self) -> Option<(String, f64)> {
+        let points = self.values.get(super::judge::SHADOW_POINTS)?;
+        (self.kind == "shadow").then(|| (self.name.to_string(), f64::from(*points)))
+    }
+
+    /// That of a list: it decides, and adds nothing.
+    pub(super) fn listed(name: &str, text: &str) -> Self {
+        Reason { kind: "list", name: name.into(), points: 0.0, values: BTreeMap::new(), text: Some(text.into()) }
+    }
+}
+
+fn as_said<S: serde::Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
 }
 
 fn as_text<S: serde::Serializer>(name: &str, serializer: S) -> Result<S::Ok, S::Error> {

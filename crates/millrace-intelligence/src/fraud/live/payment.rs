@@ -2,6 +2,7 @@
 
 use super::entity::{Touch, Whereabouts};
 use super::event::{Transaction, hash, named};
+use super::lists;
 use super::memory::{KINDS, Kind};
 use super::visit::visitor;
 
@@ -12,6 +13,8 @@ pub(super) struct Payment {
     pub(super) touch: Touch,
     /// Its entities by [`Kind`]; 0 where there is none.
     pub(super) ids: [u64; KINDS],
+    /// Its storefront; 0 where none is said.
+    pub(super) terminal: u64,
     pub(super) visitor: u64,
     pub(super) place: Option<Whereabouts>,
     pub(super) ip_country: u64,
@@ -20,7 +23,7 @@ pub(super) struct Payment {
 }
 
 /// The network of an address: its first three bytes, or the first four groups of an IPv6 one.
-fn network(ip: &str) -> &str {
+pub(super) fn network(ip: &str) -> &str {
     let (mark, groups) = if ip.contains(':') { (':', 4) } else { ('.', 3) };
     ip.match_indices(mark).nth(groups - 1).map_or(ip, |(at, _)| &ip[..at])
 }
@@ -62,6 +65,7 @@ impl Payment {
             time,
             touch,
             ids,
+            terminal: named(&transaction.store_id).map_or(0, lists::terminal),
             visitor: named(&transaction.anonymous_id).map_or(0, visitor),
             place,
             ip_country: country(&transaction.ip_country),

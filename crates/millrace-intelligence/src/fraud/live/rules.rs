@@ -29,6 +29,25 @@ pub struct Rule {
     pub off: bool,
 }
 
+impl Rule {
+    /// Whether it can be run.
+    ///
+    /// # Errors
+    /// What cannot be understood, and what to write instead.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        Compiled::of(name, self).map(drop)
+    }
+
+    /// `acts`, `shadow` or `off`.
+    pub fn state(&self) -> &'static str {
+        match (self.off, self.shadow) {
+            (true, _) => "off",
+            (false, true) => "shadow",
+            (false, false) => "acts",
+        }
+    }
+}
+
 /// Rules that ship: name, points, conditions, description.
 const SHIPPED: &[(&str, f32, &str, &str)] = &[
     (

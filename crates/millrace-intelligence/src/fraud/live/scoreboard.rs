@@ -4,7 +4,7 @@
 //! A fraudulent payment is **found at once** when it was itself sent to review or blocked, and **found** when that, or when an alert
 //! names it as evidence: the first payment of an attack may look like any other, and is found when the second one shows what it was.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,8 @@ pub struct Decided {
     pub amount_minor: i64,
     /// Payments named as evidence.
     pub evidence: Vec<String>,
+    /// Rules that would have fired, with what each would have added to the logarithm of the odds.
+    pub shadow: Vec<(String, f64)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -62,12 +64,16 @@ struct Truth {
 }
 
 /// Collects answers and decisions, in any order between the two.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Scoreboard {
     truths: HashMap<String, Truth>,
     /// Runs of each campaign begun so far, with whom they are about.
     runs: BTreeMap<String, Vec<String>>,
-    decided: Vec<Decided>,
+    decided: VecDeque<Decided>,
+    /// Most decisions held; none: all.
+    decided_max: Option<usize>,
+    /// From this score on a payment is held.
+    review_at: f64,
 }
 
 /// What was found of one campaign.
@@ -124,9 +130,44 @@ pub struct Report {
     pub calibration: Vec<(usize, f64, f64)>,
     /// Each campaign.
     pub campaigns: Vec<CampaignReport>,
+    /// Rules in the shadow.
+    pub shadows: Vec<ShadowReport>,
+}
+
+impl Default for Scoreboard {
+    fn default() -> Self {
+        let (truths, runs, decided) = (HashMap::new(), BTreeMap::new(), VecDeque::new());
+        Scoreboard { truths, runs, decided, decided_max: None, review_at: 0.5 }
+    }
+}
+
+/// What a rule in the shadow would have done.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ShadowReport {
+    /// The rule.
+    pub rule: String,
+    /// Payments it would have fired at.
+    pub fired: usize,
+    /// Of these, known to be fraudulent, and known to be good.
+    pub truth: (usize, usize),
+    /// Payments that were approved, and that it would have held.
+    pub held_more: usize,
+    /// Of these, known to be fraudulent, and known to be good.
+    pub more_truth: (usize, usize),
 }
 
 impl Scoreboard {
+    /// The same, of a scorer that holds payments from this score on.
+    pub fn reviewing_at(mut self, review_at: f64) -> Self {
+        self.review_at = review_at;
+        self
+    }
+
+    /// One of the newest decisions only.
+    pub fn bounded(decided_max: usize) -> Self {
+        Scoreboard { decided_max: Some(decided_max), ..Scoreboard::default() }
+    }
+
     /// Takes an answer in. Answers come in the order in which they were given.
     pub fn answer(&mut self, answer: &Answer) {
         match (answer.kind.as_str(), &answer.campaign) {
@@ -145,7 +186,12 @@ impl Scoreboard {
 
     /// Takes a decision in.
     pub fn decided(&mut self, decided: Decided) {
-        self.decided.push(decided);
+        self.decided.push_back(decided);
+        if self.decided_max.is_some_and(|max| self.decided.len() > max)
+            && let Some(oldest) = self.decided.pop_front()
+        {
+            self.truths.remove(&oldest.id);
+        }
     }
 
     /// What came of it.
@@ -206,7 +252,32 @@ impl Scoreboard {
             budget_score,
             calibration: calibration(&known),
             campaigns,
+            shadows: self.shadows(),
         }
+    }
+
+    /// What the rules in the shadow would have done.
+    fn shadows(&self) -> Vec<ShadowReport> {
+        let mut rules: BTreeMap<&str, ShadowReport> = BTreeMap::new();
+        for decided in &self.decided {
+            let truth = self.truths.get(&decided.id).map(|truth| truth.fraud);
+            let count = |counts: &mut (usize, usize)| match truth {
+                Some(true) => counts.0 += 1,
+                Some(false) => counts.1 += 1,
+                None => {}
+            };
+            for (rule, points) in &decided.shadow {
+                let report = rules.entry(rule).or_default();
+                report.fired += 1;
+                count(&mut report.truth);
+                let odds = decided.score / (1.0 - decided.score).max(f64::MIN_POSITIVE) * points.exp();
+                if !decided.flagged && odds >= self.review_at / (1.0 - self.review_at).max(f64::MIN_POSITIVE) {
+                    report.held_more += 1;
+                    count(&mut report.more_truth);
+                }
+            }
+        }
+        rules.into_iter().map(|(rule, report)| ShadowReport { rule: rule.to_owned(), ..report }).collect()
     }
 
     /// Accounts of the runs of refund abuse.
@@ -335,6 +406,23 @@ mod tests {
         assert_eq!((campaign.runs, campaign.runs_found, campaign.frauds), (2, 1, 4));
         assert_eq!((campaign.found_at_once, campaign.found, campaign.events_to_alert), (1, 2, (3, 3)));
         assert_eq!((campaign.seconds_to_alert, campaign.money_minor), (30.0, (400, 200)));
+    }
+
+    #[test]
+    fn a_rule_in_the_shadow_is_measured_by_what_it_would_have_done() {
+        let mut board = Scoreboard::default();
+        board.answer(&answer(None, "f1", true));
+        board.answer(&answer(None, "g1", false));
+        for (id, score, points) in [("f1", 0.01, 8.0), ("g1", 0.9, 8.0), ("x", 0.001, 2.0)] {
+            board.decided(Decided { shadow: vec![("fast".into(), points)], ..decided(id, 0, score, &[]) });
+        }
+        let report = board.report().shadows.remove(0);
+        assert_eq!((report.fired, report.truth), (3, (1, 1)));
+        assert_eq!(
+            (report.held_more, report.more_truth),
+            (1, (1, 0)),
+            "the good one is held already, the last stays below"
+        );
     }
 
     #[test]

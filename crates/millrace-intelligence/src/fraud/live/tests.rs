@@ -5,7 +5,7 @@ use millrace_model::time::{HOUR_MICROS, MINUTE_MICROS};
 use millrace_simulate::{Delivery, Record, Shop, ShopSettings, Topic};
 
 use super::scoreboard::{Answer, Decided, Report, Scoreboard};
-use super::{Decision, Judge, JudgeSettings, Judged, Judgement, Origin, Transaction, UserEvent, Verdict};
+use super::{Decision, Judge, JudgeSettings, Judged, Judgement, ModelChange, Origin, Transaction, UserEvent, Verdict};
 use crate::recommend::stored::Bytes;
 
 fn time(text: Option<&String>) -> i64 {
@@ -61,6 +61,7 @@ fn board(records: &[Record], settings: JudgeSettings) -> Report {
                 flagged: judgement.decision != Decision::Approve,
                 amount_minor: transaction.amount_minor.unwrap_or(0),
                 evidence: judgement.evidence.iter().filter_map(|e| Some(e.payment_id.as_deref()?.to_owned())).collect(),
+                shadow: Vec::new(),
             });
         }
     }
@@ -111,6 +112,47 @@ fn a_state_that_was_stored_goes_on_to_the_bit() {
     }
     let bytes = kept(&straight);
     assert!(Judge::restore(settings(), &mut Bytes::new(&bytes[..bytes.len() - 3])).is_err());
+}
+
+#[test]
+fn trees_that_won_score_from_their_record_on_grown_here_or_elsewhere() {
+    let records = records(7, 150.0, 3);
+    let answers = records.iter().filter(|record| record.topic == Topic::AnswerKey);
+    let answers = answers.filter_map(|record| serde_json::from_slice::<Answer>(&record.value).ok());
+    let frauds: std::collections::HashSet<String> =
+        answers.filter(|answer| answer.fraud == Some(true)).filter_map(|answer| answer.payment_id).collect();
+    let settings = JudgeSettings { challenge_labels: 1_000, ..settings() };
+    let mut live = Judge::new(settings.clone()).expect("settings");
+    let mut again = Judge::new(settings).expect("settings");
+    let (mut tried, mut blended) = (0, 0);
+    for (at, record) in records.iter().enumerate() {
+        let (said, same) = (give(&mut live, record, at as i64), give(&mut again, record, at as i64));
+        assert_eq!(said, same, "record {at}");
+        blended += usize::from(live.trees().is_some() && said.is_some());
+        if let Some(payment_id) = said.and_then(|(payment, _)| payment.payment_id).filter(|id| frauds.contains(id)) {
+            let verdict = Verdict { payment_id, verdict: Some("fraud".into()), decided_at: None };
+            assert_eq!(live.verdict(&verdict), again.verdict(&verdict));
+        }
+        let Some(candidate) = live.candidate().filter(|candidate| candidate.version() != tried).cloned() else {
+            continue;
+        };
+        tried = candidate.version();
+        let (trees, trial) = candidate.trial();
+        assert!(trial.trained > 500 && trial.judged > 200, "{trial:?}");
+        // Live has them from elsewhere; a restart and a backtest grow them.
+        if let Some(trees) = trees {
+            live.offer(tried, trees);
+        }
+        let change = ModelChange { version: tried, won: true, changed_at: None };
+        live.model(&change);
+        again.model(&change);
+        assert_eq!(live.trees(), Some(tried));
+        let bytes = kept(&again);
+        assert_eq!(kept(&live), bytes);
+        again = Judge::restore(JudgeSettings { challenge_labels: 1_000, ..self::settings() }, &mut Bytes::new(&bytes))
+            .expect("a state");
+    }
+    assert!(tried > 0 && blended > 100, "{tried} {blended}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  lake: user_events, transactions ┐
-//!  topic: fraud_verdicts ──────────┼─▶ batches as live (fraud_batches), else by event time ─▶ judge (live) ─┬▶ what differs
+//!  topics: fraud_verdicts, _lists ─┼─▶ batches as live (fraud_batches), else by event time ─▶ judge (live) ─┬▶ what differs
 //!                                  └──────────────────────────────────────────────────────▶ judge (other) ┘
 //! ```
 //!
@@ -17,14 +17,14 @@ use clap::Args;
 use millrace_connectors::kafka::{ClientSettings, Cluster};
 use millrace_connectors::lake::{self, LakeRecord};
 use millrace_intelligence::fraud::live::scoreboard::{Answer, Decided, Report, Scoreboard};
-use millrace_intelligence::fraud::live::{Decision, Judge, JudgeSettings, Judged, Rule};
+use millrace_intelligence::fraud::live::{Decision, Judge, JudgeSettings, Judged, Reason, Rule};
 use millrace_model::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
 use super::super::role::ClusterOptions;
 use super::{Form, Invalid, Kafka};
-use crate::roles::score::records::{Batch, DECISIONS, Record, TOPICS, VERDICTS, row, take};
+use crate::roles::score::records::{Batch, DECISIONS, LISTS, MODELS, RULES, Record, SAID, TOPICS, VERDICTS, row, take};
 use crate::roles::score::{BatchRow, read_batches};
 use crate::settings::Settings;
 use crate::topic_scan::scan;
@@ -96,9 +96,11 @@ impl Options {
                 .ok_or_else(|| Invalid(format!("`{rule}` is no rule; write NAME='FEATURE >= NUMBER and …'")))?;
             let rule =
                 Rule { when: when.into(), points: self.points, description: "on trial".into(), ..Rule::default() };
+            other.fixed.insert(name.trim().into());
             other.rules.insert(name.trim().into(), rule);
         }
         for name in &self.off {
+            other.fixed.insert(name.clone());
             other.rules.entry(name.clone()).or_default().off = true;
         }
         other.review_at = self.review_at.unwrap_or(other.review_at);
@@ -111,7 +113,8 @@ impl Options {
 #[derive(Default)]
 struct Past {
     batches: Vec<BatchRow>,
-    verdicts: Vec<Record>,
+    /// What people said: verdicts and changes of lists.
+    said: Vec<Record>,
     /// The live rows by decision.
     decisions: HashMap<String, Vec<u8>>,
     /// Rows of `fraud_decisions`: as many as decisions when each was written once.
@@ -167,10 +170,10 @@ pub(super) async fn run(settings: &mut Settings, options: &Options) -> anyhow::R
         live.board.answer(answer);
         other.board.answer(answer);
     }
-    let verdicts = std::mem::take(&mut past.verdicts);
-    let total = records.len();
+    let said = std::mem::take(&mut past.said);
+    let total = records.len() + said.len();
     let in_live_order = !options.by_event_time && !past.batches.is_empty();
-    let ordered = order(records, verdicts, if in_live_order { &past.batches } else { &[] });
+    let ordered = order(records, said, if in_live_order { &past.batches } else { &[] });
     let bar = crate::progress::bar(total as u64, "judging");
     let mut taken = 0;
     for batch in ordered {
@@ -189,12 +192,12 @@ pub(super) async fn run(settings: &mut Settings, options: &Options) -> anyhow::R
 
 async fn past(kafka: &ClientSettings) -> anyhow::Result<Past> {
     let mut past = Past { batches: read_batches(kafka, &Cluster::new(kafka, GROUP)?, 0).await?, ..Past::default() };
-    let topics = [VERDICTS, DECISIONS, "answer_key", "transactions"];
+    let topics = [VERDICTS, LISTS, RULES, MODELS, DECISIONS, "answer_key", "transactions"];
     scan(kafka, &topics, |record| {
         let value = record.value.unwrap_or_default();
         match record.topic {
             VERDICTS => {
-                past.verdicts.extend(Record::read(VERDICTS, record.partition, record.offset, value, None));
+                past.said.extend(Record::read(VERDICTS, record.partition, record.offset, value, None));
                 if let Ok(told) = serde_json::from_slice::<serde_json::Value>(value)
                     && let Some(payment) = told["payment_id"].as_str()
                 {
@@ -204,6 +207,9 @@ async fn past(kafka: &ClientSettings) -> anyhow::Result<Past> {
                         _ => {}
                     }
                 }
+            }
+            LISTS | RULES | MODELS => {
+                past.said.extend(Record::read(record.topic, record.partition, record.offset, value, None))
             }
             DECISIONS => {
                 past.rows += 1;
@@ -230,7 +236,7 @@ async fn records(
     until: Option<Timestamp>,
 ) -> anyhow::Result<Vec<(String, i32, i64, Record)>> {
     let mut records = Vec::new();
-    for topic in TOPICS.iter().filter(|topic| **topic != VERDICTS) {
+    for topic in TOPICS.iter().filter(|topic| !SAID.contains(topic)) {
         let mut take = |record: LakeRecord<'_>| {
             let read =
                 Record::read(topic, record.partition, record.offset, record.value.unwrap_or_default(), record.time);
@@ -254,18 +260,18 @@ async fn records(
 }
 
 /// The records batch by batch: as live, or all at once.
-fn order(records: Vec<(String, i32, i64, Record)>, verdicts: Vec<Record>, batches: &[BatchRow]) -> Vec<Batch> {
+fn order(records: Vec<(String, i32, i64, Record)>, said: Vec<Record>, batches: &[BatchRow]) -> Vec<Batch> {
     if batches.is_empty() {
         let mut all = Batch::default();
-        records.into_iter().map(|(_, _, _, record)| record).chain(verdicts).for_each(|record| all.push(record));
+        records.into_iter().map(|(_, _, _, record)| record).chain(said).for_each(|record| all.push(record));
         return vec![all];
     }
     let mut places: HashMap<(String, i32), BTreeMap<i64, Record>> = HashMap::new();
     for (topic, partition, offset, record) in records {
         places.entry((topic, partition)).or_default().insert(offset, record);
     }
-    for record in verdicts {
-        places.entry((VERDICTS.to_owned(), record.partition())).or_default().insert(record.offset(), record);
+    for record in said {
+        places.entry((record.topic().to_owned(), record.partition())).or_default().insert(record.offset(), record);
     }
     let mut ordered = Vec::new();
     for row in batches {
@@ -306,6 +312,7 @@ impl Version {
                 .iter()
                 .filter_map(|event| Some(event.payment_id.as_deref()?.to_owned()))
                 .collect(),
+            shadow: judgement.reasons.iter().filter_map(Reason::shadow).collect(),
         });
         Ok(())
     }

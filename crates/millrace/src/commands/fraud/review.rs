@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
-use millrace_connectors::kafka::producer::Producer;
 use millrace_connectors::store::{JsonRow, Param, Store};
+use millrace_dashboard::service::Refused;
 use millrace_model::Timestamp;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::super::role::ClusterOptions;
 use super::{Form, Invalid};
 use crate::product::{cluster, store_url};
 use crate::roles::notify::tables::text;
-use crate::roles::score::answer::{send, verdict_row};
+use crate::roles::score::said::Analysts;
 use crate::settings::Settings;
 
 /// Options of `review`.
@@ -144,11 +144,13 @@ pub(super) async fn verdict(settings: &mut Settings, options: &VerdictOptions) -
     let told = json!({ "payment_id": options.payment, "verdict": kept("verdict", said),
         "assigned_to": kept("assigned_to", options.assign.clone()), "comment": kept("comment", options.comment.clone()),
         "decided_by": super::super::dead_letters::worker(options.by.as_deref()) });
-    let row = verdict_row(&told, Timestamp::from_system_time(SystemTime::now())).map_err(Invalid)?;
     let kafka = cluster(settings, &settings.data_dir()?)?;
-    let sent = row.clone();
-    let sending = tokio::task::spawn_blocking(move || send(&Producer::new(&kafka, None)?, &sent));
-    sending.await.context("sending the verdict")??;
-    println!("{row}");
+    let analysts = Analysts::new(&kafka, &settings.score.judge())?;
+    let said = tokio::task::spawn_blocking(move || analysts.say_verdict(&told)).await.context("sending the verdict")?;
+    match said {
+        Ok(row) => println!("{row}"),
+        Err(Refused::Invalid(why)) => return Err(Invalid(why).into()),
+        Err(Refused::Unavailable(why)) => anyhow::bail!(why),
+    }
     Ok(())
 }

@@ -2,12 +2,11 @@
 
 use clap::Args;
 use millrace_connectors::kafka::{ClientSettings, KafkaError};
-use millrace_intelligence::fraud::live::scoreboard::{Answer, Decided, Report, Scoreboard};
-use millrace_model::Timestamp;
-use serde::Deserialize;
+use millrace_intelligence::fraud::live::scoreboard::{Report, Scoreboard};
 
 use super::super::role::ClusterOptions;
 use super::{Form, Kafka};
+use crate::roles::score::board::{ANSWERS, take};
 use crate::roles::score::records::DECISIONS;
 use crate::settings::Settings;
 use crate::topic_scan::scan;
@@ -27,45 +26,10 @@ pub(super) struct Options {
     cluster: ClusterOptions,
 }
 
-/// A row of `fraud_decisions`, as far as it is looked at.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct DecisionRow {
-    pub(super) decision_id: String,
-    pub(super) kind: String,
-    pub(super) decision: String,
-    pub(super) score: f64,
-    pub(super) event_time: String,
-    pub(super) user_id: Option<String>,
-    pub(super) amount_minor: Option<i64>,
-    pub(super) evidence: Vec<EvidenceRow>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub(super) struct EvidenceRow {
-    pub(super) payment_id: Option<String>,
-}
-
-impl DecisionRow {
-    pub(super) fn decided(self) -> Decided {
-        Decided {
-            time: Timestamp::parse(self.event_time.as_bytes()).map_or(0, |time| time.0),
-            refund: self.kind == "refund",
-            flagged: self.decision != "approve",
-            id: self.decision_id,
-            user: self.user_id,
-            score: self.score,
-            amount_minor: self.amount_minor.unwrap_or(0),
-            evidence: self.evidence.into_iter().filter_map(|event| event.payment_id).collect(),
-        }
-    }
-}
-
 /// Shows it.
 pub(super) async fn run(settings: &mut Settings, options: &Options) -> anyhow::Result<()> {
     let kafka = Kafka::open(settings, &options.cluster).await?;
-    let board = read(&kafka.client).await;
+    let board = read(&kafka.client, settings.score.review_at).await;
     kafka.close().await?;
     let report = board?.report();
     match options.format {
@@ -75,17 +39,10 @@ pub(super) async fn run(settings: &mut Settings, options: &Options) -> anyhow::R
     Ok(())
 }
 
-async fn read(kafka: &ClientSettings) -> Result<Scoreboard, KafkaError> {
-    let mut board = Scoreboard::default();
-    scan(kafka, &["answer_key", DECISIONS], |record| {
-        let value = record.value.unwrap_or_default();
-        if record.topic == DECISIONS {
-            serde_json::from_slice::<DecisionRow>(value).into_iter().for_each(|row| board.decided(row.decided()));
-        } else {
-            serde_json::from_slice::<Answer>(value).into_iter().for_each(|answer| board.answer(&answer));
-        }
-    })
-    .await?;
+async fn read(kafka: &ClientSettings, review_at: f32) -> Result<Scoreboard, KafkaError> {
+    let mut board = Scoreboard::default().reviewing_at(f64::from(review_at));
+    scan(kafka, &[ANSWERS, DECISIONS], |record| take(&mut board, record.topic, record.value.unwrap_or_default()))
+        .await?;
     Ok(board)
 }
 
@@ -129,6 +86,13 @@ pub(super) fn table(report: &Report) -> String {
             format!("{middle}, {worst}"),
             campaign.seconds_to_alert,
             campaign.money_minor.1 as f64 * 100.0 / campaign.money_minor.0.max(1) as f64,
+        );
+    }
+    for shadow in &report.shadows {
+        let ((frauds, good), (frauds_more, good_more)) = (shadow.truth, shadow.more_truth);
+        out += &format!(
+            "\nin the shadow: {} would have fired at {} payments ({frauds} fraudulent, {good} good) and held {} more ({frauds_more}, {good_more})\n",
+            shadow.rule, shadow.fired, shadow.held_more
         );
     }
     out += "\ncalibration: score, share of fraud, payments\n";

@@ -3,9 +3,11 @@
 //! ```text
 //!  user_events ─────┐                          ┌─▶ fraud_decisions, fraud_alerts ┐
 //!  transactions ────┼─▶ batch ─▶ judge ────────┤                                 ├ one Kafka transaction
-//!  fraud_verdicts ──┘      (event time order)  └─▶ fraud_batches: which records  ┘
+//!  fraud_verdicts ──┤      (event time order)  └─▶ fraud_batches: which records  ┘
+//!  fraud_lists ─────┤
+//!  fraud_rules ─────┘
 //!                                │
-//!                                ├─▶ POST /v1/payments/score, /v1/fraud/verdicts     (millrace-dashboard serves them)
+//!                                ├─▶ POST /v1/payments/score     (millrace-dashboard serves it, and takes what analysts say)
 //!                                └─▶ score/state: all of it with its offsets, every half minute and at the end
 //! ```
 //!
@@ -15,12 +17,15 @@
 //!
 //! **In time:** what was there before it started is taken in as it happened (`catch_up`); after that, as it comes.
 //!
-//! Reading order: `settings`, [`records`] (records in, rows out), `state`, `recovery`, `catch_up`, `answer`, this.
+//! Reading order: `settings`, [`records`] (records in, rows out), `state`, `recovery`, `catch_up`, `answer`, [`said`] (what analysts say), [`board`], this.
 
 pub(crate) mod answer;
+pub(crate) mod board;
 mod catch_up;
+mod challenge;
 pub(crate) mod records;
 mod recovery;
+pub(crate) mod said;
 mod settings;
 mod state;
 
@@ -34,7 +39,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context as _;
-use millrace_connectors::kafka::producer::Producer;
 use millrace_connectors::kafka::rdkafka::Message;
 use millrace_connectors::kafka::rdkafka::message::BorrowedMessage;
 use millrace_connectors::kafka::rdkafka::types::RDKafkaErrorCode as Code;
@@ -46,6 +50,7 @@ use millrace_model::{Classified, ErrorKind, Timestamp};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::catch_up::CatchUp;
+use self::challenge::Challenge;
 use self::records::{ALERTS, Batch, DECISIONS, Record, TOPICS, take};
 use self::recovery::BATCHES;
 use self::state::State;
@@ -65,8 +70,6 @@ pub(crate) struct Shared {
     state: RwLock<State>,
     /// Everything that was there at the start has been read.
     caught_up: AtomicBool,
-    /// Of verdicts.
-    producer: Producer,
 }
 
 impl Shared {
@@ -97,14 +100,17 @@ pub(crate) fn start(
 ) -> anyhow::Result<Score> {
     let file = data_dir.join("score/state");
     let state = State::open(&settings.judge(), &file)?;
-    let shared = Arc::new(Shared {
-        settings: settings.clone(),
-        state: RwLock::new(state),
-        caught_up: AtomicBool::new(false),
-        producer: Producer::new(kafka, None)?,
-    });
-    let role =
-        Role { kafka: kafka.clone(), shared: shared.clone(), file, shutdown, kept: Instant::now(), is_ahead: false };
+    let shared =
+        Arc::new(Shared { settings: settings.clone(), state: RwLock::new(state), caught_up: AtomicBool::new(false) });
+    let role = Role {
+        kafka: kafka.clone(),
+        shared: shared.clone(),
+        file,
+        shutdown,
+        kept: Instant::now(),
+        is_ahead: false,
+        challenge: Challenge::default(),
+    };
     Ok(Score { shared, task: tokio::spawn(role.run()) })
 }
 
@@ -116,6 +122,7 @@ struct Role {
     kept: Instant,
     /// The state has taken something in that is not committed, or perhaps is.
     is_ahead: bool,
+    challenge: Challenge,
 }
 
 /// Why a session of reading ended.
@@ -212,6 +219,10 @@ impl Role {
             if !gathered.is_empty() {
                 self.commit(gathered, &output).await?;
                 committed = Instant::now();
+                // What is of the past was tried in the past.
+                if catching.is_none() {
+                    self.challenge.look(&self.kafka, &self.shared);
+                }
             }
             if catching.as_ref().is_some_and(CatchUp::is_over) {
                 catching = None;

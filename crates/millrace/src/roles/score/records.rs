@@ -3,16 +3,25 @@
 //! **Invariant:** the live role, its recovery and a backtest take records in through [`Batch`] alone, so in the same order.
 
 use millrace_intelligence::fraud::live::{
-    Decision, Judge, Judged, Judgement, Origin, Reason, Transaction, UserEvent, Verdict,
+    Decision, Judge, Judged, Judgement, ListChange, ModelChange, Origin, Reason, RuleChange, Transaction, UserEvent,
+    Verdict,
 };
 use millrace_model::Timestamp;
 use millrace_model::time::MINUTE_MICROS;
 use serde::Serialize;
 
 /// The streams that are read, in the order in which records of one moment are taken.
-pub(crate) const TOPICS: [&str; 3] = ["user_events", "transactions", VERDICTS];
+pub(crate) const TOPICS: [&str; 6] = ["user_events", "transactions", VERDICTS, LISTS, RULES, MODELS];
+/// Of these, what people say: kept for ever in the topic, and in no lake.
+pub(crate) const SAID: [&str; 4] = [VERDICTS, LISTS, RULES, MODELS];
 /// What analysts say.
 pub(crate) const VERDICTS: &str = "fraud_verdicts";
+/// Who is blocked, watched or allowed.
+pub(crate) const LISTS: &str = "fraud_lists";
+/// Rules that were changed.
+pub(crate) const RULES: &str = "fraud_rules";
+/// Trials of trees.
+pub(crate) const MODELS: &str = "fraud_models";
 /// Every payment and refund.
 pub(crate) const DECISIONS: &str = "fraud_decisions";
 /// Those that were not approved.
@@ -26,6 +35,9 @@ enum Read {
     UserEvent(UserEvent),
     Transaction(Box<Transaction>),
     Verdict(Verdict),
+    List(ListChange),
+    Rule(RuleChange),
+    Model(ModelChange),
 }
 
 /// A record that has been read.
@@ -65,6 +77,21 @@ impl Record {
                 }
                 (Read::Transaction(Box::new(transaction)), told)
             }
+            LISTS => {
+                let change: ListChange = serde_json::from_slice(value).ok().filter(ListChange::is_sound)?;
+                let told = change.changed_at.clone();
+                (Read::List(change), told)
+            }
+            MODELS => {
+                let change: ModelChange = serde_json::from_slice(value).ok()?;
+                let told = change.changed_at.clone();
+                (Read::Model(change), told)
+            }
+            RULES => {
+                let change: RuleChange = serde_json::from_slice(value).ok()?;
+                let told = change.changed_at.clone();
+                (Read::Rule(change), told)
+            }
             _ => {
                 let verdict: Verdict = serde_json::from_slice(value).ok()?;
                 let told = verdict.decided_at.clone();
@@ -79,6 +106,11 @@ impl Record {
     /// Event time, microseconds.
     pub(crate) fn time(&self) -> i64 {
         self.time
+    }
+
+    /// Topic it lies in.
+    pub(crate) fn topic(&self) -> &'static str {
+        TOPICS[self.topic]
     }
 
     /// Partition it lies in.
@@ -124,6 +156,23 @@ pub(crate) fn take(judge: &mut Judge, record: Record) -> Option<(Box<Transaction
         }
         Read::Verdict(verdict) => {
             judge.verdict(&verdict);
+            None
+        }
+        Read::List(change) => {
+            if !judge.list(&change, record.time) {
+                let (listed, kind) = (judge.listed(), change.kind);
+                tracing::warn!(listed, kind, "the lists are full: raise score.limits.listed_max, then list it again");
+            }
+            None
+        }
+        Read::Model(change) => {
+            judge.model(&change);
+            None
+        }
+        Read::Rule(change) => {
+            if let Err(why) = judge.rule(&change) {
+                tracing::warn!(rule = %change.name, "a change of a rule was not taken: {why}");
+            }
             None
         }
         Read::Transaction(transaction) => {

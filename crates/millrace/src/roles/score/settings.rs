@@ -32,6 +32,11 @@ pub(crate) struct ScoreSettings {
     /// Event time after which an approved payment without a chargeback counts as good.
     #[serde(deserialize_with = "duration")]
     pub(crate) label_delay: Duration,
+    /// Trees are grown on matured labels, and held against the model, after every so many labels; 0: never.
+    pub(crate) challenge_labels: u64,
+    /// How long after it was held somebody should have said what a payment is: the deadline of the review queue.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) review_within: Duration,
     /// Rules of the shop's own, and those that ship with other numbers.
     pub(crate) rules: BTreeMap<String, Rule>,
     /// What may be remembered.
@@ -50,6 +55,8 @@ impl Default for ScoreSettings {
             review_at: judge.review_at,
             block_at: judge.block_at,
             label_delay: Duration::from_micros(judge.label_delay_micros.unsigned_abs()),
+            challenge_labels: judge.challenge_labels,
+            review_within: Duration::from_secs(4 * 3_600),
             rules: BTreeMap::new(),
             limits: judge.limits,
         }
@@ -63,6 +70,7 @@ impl ScoreSettings {
             review_at: self.review_at,
             block_at: self.block_at,
             label_delay_micros: i64::try_from(self.label_delay.as_micros()).unwrap_or(i64::MAX),
+            challenge_labels: self.challenge_labels,
             rules: self.rules.clone(),
             limits: self.limits,
             ..JudgeSettings::default()

@@ -1,7 +1,7 @@
 //! All the role knows, and its file: the judge, and how far the streams were read when it was so.
 //!
 //! ```text
-//!  millfrd1 │ batch │ offset in fraud_batches │ offsets │ judge │ checksum of all before
+//!  millfrd2 │ batch │ offset in fraud_batches │ offsets │ judge │ checksum of all before
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use millrace_intelligence::recommend::stored::{Bytes, Stored};
 use crate::commands::Invalid;
 use crate::roles::state_file::{seal, unseal};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"millfrd1");
+const MAGIC: u64 = u64::from_le_bytes(*b"millfrd2");
 
 /// What the role knows.
 #[derive(Debug)]
