@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use crate::answer::Problem;
 use crate::connection::Deadlined;
 use crate::error::DashboardError;
-use crate::guard::host_is_allowed;
+use crate::guard::{foreign_write, host_is_allowed};
 use crate::params::Params;
 use crate::settings::Limits;
 
@@ -194,6 +194,9 @@ async fn guard(listen: SocketAddr, hosts_allowed: Vec<String>, request: Request,
     if !host_is_allowed(listen, &hosts_allowed, host) {
         let detail = "this host name is not ours; name it in dashboard.hosts_allowed if it should be";
         return Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response();
+    }
+    if let Some(problem) = foreign_write(&hosts_allowed, request.method(), request.headers()) {
+        return problem.into_response();
     }
     let mut response = next.run(request).await;
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

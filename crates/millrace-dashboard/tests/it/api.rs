@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::http::{get, get_with};
+use crate::http::{get, get_with, post, post_with};
 use crate::support::{Stage, until};
 
 #[tokio::test]
@@ -170,5 +170,28 @@ async fn only_our_own_host_is_answered() {
     assert_eq!(answer.status, 200);
     assert!(answer.header("content-security-policy").contains("script-src 'self';"));
     assert!(!answer.header("content-security-policy").contains("unsafe"));
+    stage.dashboard.shutdown().await;
+}
+
+#[tokio::test]
+async fn only_our_own_pages_and_programs_write() {
+    let stage = Stage::set().await;
+    let path = "/v1/payments/score";
+    // There is no scorer here, and whoever may write is told so.
+    assert_eq!(post(stage.address(), path, &json!({})).await.status, 503);
+    let origin = format!("http://{}", stage.address());
+    let json = ("content-type", "application/json");
+    for (headers, status) in [
+        (&[json, ("origin", origin.as_str()), ("sec-fetch-site", "same-origin")][..], 503),
+        (&[json, ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")], 403),
+        (&[json, ("origin", "http://127.0.0.1:1")], 403),
+        (&[("content-type", "text/plain")], 415),
+        (&[("content-type", "application/x-www-form-urlencoded"), ("origin", origin.as_str())], 415),
+    ] {
+        let answer = post_with(stage.address(), path, headers, "{}").await;
+        assert_eq!(answer.status, status, "{headers:?}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.header("access-control-allow-origin"), "");
+    }
     stage.dashboard.shutdown().await;
 }

@@ -39,8 +39,22 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> Answer {
 
 /// Asks for a path with more headers; a `host` among them takes the place of the address.
 pub(crate) async fn get_with(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+    answer(address, "GET", path, headers, "").await
+}
+
+/// Sends JSON as a program does.
+pub(crate) async fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
+    post_with(address, path, &[("content-type", "application/json")], &body.to_string()).await
+}
+
+/// Sends a body with these headers.
+pub(crate) async fn post_with(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    answer(address, "POST", path, headers, body).await
+}
+
+async fn answer(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let work = async {
-        let mut stream = send(address, path, headers).await;
+        let mut stream = send(address, method, path, headers, body).await;
         let (status, headers) = head(&mut stream).await;
         let mut body = Vec::new();
         if headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
@@ -55,14 +69,24 @@ pub(crate) async fn get_with(address: SocketAddr, path: &str, headers: &[(&str, 
     timeout(ANSWER_MAX, work).await.unwrap_or_else(|_| panic!("{path}: no answer"))
 }
 
-async fn send(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> BufReader<TcpStream> {
+async fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
-    let mut request = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n");
+    let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if method != "GET" {
+        request.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
     if !headers.iter().any(|(name, _)| *name == "host") {
         request.push_str(&format!("host: {address}\r\n"));
     }
     headers.iter().for_each(|(name, value)| request.push_str(&format!("{name}: {value}\r\n")));
     request.push_str("\r\n");
+    request.push_str(body);
     stream.write_all(request.as_bytes()).await.expect("a request");
     BufReader::new(stream)
 }
@@ -108,7 +132,7 @@ pub(crate) struct Events {
 impl Events {
     /// Opens a stream; the status if it is refused.
     pub(crate) async fn open(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Result<Events, u16> {
-        let mut stream = send(address, path, headers).await;
+        let mut stream = send(address, "GET", path, headers, "").await;
         let (status, headers) = head(&mut stream).await;
         if status != 200 {
             return Err(status);
