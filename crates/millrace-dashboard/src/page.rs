@@ -3,13 +3,16 @@
 //! Each page has a room of its own here: `sections` (what is pushed) and `body` (the page around it). Both are made
 //! from the same view, so that the first page and every push say the same.
 
+mod alerts;
 mod fraud;
 mod health;
 mod journey;
 mod kafka;
 mod kit;
 mod layout;
+mod letters;
 mod overview;
+mod promises;
 mod recommend;
 mod sessions;
 mod shapes;
@@ -36,6 +39,8 @@ pub(crate) enum Page {
     Overview,
     /// Attacks.
     Fraud,
+    /// What people were told.
+    Alerts,
     /// What is left.
     Stock,
     /// Who came.
@@ -46,6 +51,8 @@ pub(crate) enum Page {
     Health,
     /// What it runs on.
     Kafka,
+    /// What could not be counted.
+    DeadLetters,
 }
 
 /// Sections of a page, found by name.
@@ -59,9 +66,18 @@ impl Sections {
 }
 
 impl Page {
-    /// All pages, as in the navigation.
-    pub(crate) const ALL: [Page; 7] =
-        [Page::Overview, Page::Fraud, Page::Stock, Page::Sessions, Page::Recommendations, Page::Health, Page::Kafka];
+    /// All pages, in the order of the navigation.
+    pub(crate) const ALL: [Page; 9] = [
+        Page::Overview,
+        Page::Fraud,
+        Page::Alerts,
+        Page::Stock,
+        Page::Sessions,
+        Page::Recommendations,
+        Page::Health,
+        Page::Kafka,
+        Page::DeadLetters,
+    ];
 
     /// The page of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
@@ -73,11 +89,13 @@ impl Page {
         match self {
             Page::Overview => "overview",
             Page::Fraud => "fraud",
+            Page::Alerts => "alerts",
             Page::Stock => "stock",
             Page::Sessions => "sessions",
             Page::Recommendations => "recommendations",
             Page::Health => "health",
             Page::Kafka => "kafka",
+            Page::DeadLetters => "dead-letters",
         }
     }
 
@@ -86,11 +104,13 @@ impl Page {
         match self {
             Page::Overview => "/",
             Page::Fraud => "/fraud",
+            Page::Alerts => alerts::PATH,
             Page::Stock => "/stock",
             Page::Sessions => "/sessions",
             Page::Recommendations => "/recommendations",
             Page::Health => "/health",
             Page::Kafka => kafka::PATH,
+            Page::DeadLetters => letters::PATH,
         }
     }
 
@@ -99,17 +119,19 @@ impl Page {
         match self {
             Page::Overview => "Overview",
             Page::Fraud => "Fraud",
+            Page::Alerts => "Alerts",
             Page::Stock => "Stock",
             Page::Sessions => "Sessions",
             Page::Recommendations => "Recommendations",
             Page::Health => "Health",
             Page::Kafka => "Kafka",
+            Page::DeadLetters => "Dead letters",
         }
     }
 
     /// For people with narrow screens.
     pub(crate) fn short_title(self) -> &'static str {
-        if self == Page::Recommendations { "Recommend" } else { self.title() }
+        if self == Page::Recommendations { "Recs" } else { self.title() }
     }
 
     /// Tables whose change changes the page.
@@ -123,7 +145,8 @@ impl Page {
             Page::Sessions => &["sessions", "abandoned_carts", "session_funnel"],
             Page::Recommendations => &["seen_together", "bought_together", "trending", "stock_levels"],
             Page::Health => &["job_progress", "dead_letters", "ledger"],
-            Page::Kafka => &[],
+            Page::DeadLetters => &["dead_letters"],
+            Page::Alerts | Page::Kafka => &[],
         }
     }
 
@@ -132,17 +155,29 @@ impl Page {
         match self {
             Page::Overview => &["store", "range"],
             Page::Fraud => &["rule", "severity", "range"],
+            Page::Alerts => &alerts::PARAMS,
             Page::Stock => &["status", "q"],
             Page::Sessions => &["stage", "session"],
             Page::Recommendations => &["product", "q"],
             Page::Health => &["topic", "code"],
+            Page::DeadLetters => &letters::PARAMS,
             Page::Kafka => &["topic", "group", "role", "view", "from", "at", "partition", "q", "count"],
         }
     }
 
+    /// People answer on it: it needs more than to be looked at.
+    pub(crate) fn is_answered(self) -> bool {
+        matches!(self, Page::Alerts | Page::DeadLetters)
+    }
+
+    /// The page it is reached from, when it is not in the navigation itself.
+    pub(crate) fn parent(self) -> Option<Page> {
+        (self == Page::DeadLetters).then_some(Page::Health)
+    }
+
     /// Shortest time between two pushes, milliseconds, where the page changes as a whole with every commit.
     pub(crate) fn push_ms_min(self) -> u64 {
-        if matches!(self, Page::Health | Page::Kafka) { 1_000 } else { 0 }
+        if matches!(self, Page::Alerts | Page::DeadLetters | Page::Health | Page::Kafka) { 1_000 } else { 0 }
     }
 
     /// Changes when the page may look different: by its tables, and where the cluster or the clock
@@ -152,6 +187,9 @@ impl Page {
         let newest = self.tables().iter().filter_map(|name| cache.table(name)).map(|table| table.version).max();
         let beat = match self {
             Page::Health => now().0.unsigned_abs() / 1_000_000,
+            // The store is asked: nobody tells when something has fired.
+            Page::Alerts => (now().0.unsigned_abs() / 1_000_000).wrapping_add(shared.stirred() << 40),
+            Page::DeadLetters => (now().0.unsigned_abs() / 5_000_000).wrapping_add(shared.stirred() << 40),
             Page::Kafka => now().0.unsigned_abs() / (1_000 * LOOK_MS_MIN),
             _ => 0,
         };
@@ -170,6 +208,16 @@ impl Page {
                 overview::sections(&view, &signals)
             }
             Page::Fraud => fraud::sections(&view::fraud::fraud(&shared.cache(), &fraud::params(params, limit)), params),
+            Page::Alerts => {
+                let centre = crate::alerts::look(shared, &alerts::params(params, limit)).await;
+                let centre = centre.map_err(|error| format!("the alerts cannot be read: {error}"));
+                alerts::sections(centre.as_ref().map_err(String::as_str), params)
+            }
+            Page::DeadLetters => {
+                let listing = crate::letters::look(shared, &letters::params(params, limit)).await;
+                let listing = listing.map_err(|error| format!("the dead letters cannot be read: {error}"));
+                letters::sections(listing.as_ref().map_err(String::as_str), params)
+            }
             Page::Stock => stock::sections(&view::stock::stock(&shared.cache(), &stock::params(params, limit)), params),
             Page::Sessions => {
                 let view = view::sessions::sessions(&shared.cache(), &sessions::params(params, limit));
@@ -180,10 +228,13 @@ impl Page {
                 recommend::sections(&recommended(shared, &wanted).await, params)
             }
             Page::Health => {
+                let promises = crate::promises::look(shared).await;
                 let counts = shared.clients.counts();
                 let cache = shared.cache();
                 let view = view::health::health(&cache, &shared.history(), &health::params(params, limit), now());
-                health::sections(&view, params, &counts, shared.is_live())
+                let mut sections = health::sections(&view, params, &counts, shared.is_live());
+                sections.push(promises::section(&promises));
+                sections
             }
             Page::Kafka => match &shared.kafka {
                 Some(cluster) => kafka::sections(&*cluster.look().await, params),
@@ -244,6 +295,14 @@ pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: 
             overview::body(&view, &sections, &params)
         }
         Page::Fraud => fraud::body(&sections, &params),
+        Page::Alerts => alerts::body(&sections, &params),
+        Page::DeadLetters => {
+            let found = match params.get("id") {
+                Some(id) => Some(crate::letters::one(&shared, id).await.map_err(|error| error.to_string())),
+                None => None,
+            };
+            letters::body(&sections, &params, found)
+        }
         Page::Stock => stock::body(&sections, &params),
         Page::Sessions => sessions::body(&sections),
         Page::Recommendations => recommend::body(&sections, &params),

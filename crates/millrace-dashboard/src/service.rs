@@ -4,6 +4,7 @@
 //! seen here.
 //! [`serve`] gives the same routes a server of their own, for a role that runs alone.
 
+mod letters;
 mod payments;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::guard::{foreign_write, host_is_allowed};
 use crate::params::Params;
 use crate::settings::Limits;
 
+pub use letters::{Mend, Mends, RedriveWanted, Redriven, RepairWanted, Repaired};
 pub use payments::Scores;
 
 /// Most items a question may ask for.
@@ -80,12 +82,15 @@ pub struct Services {
     pub recommends: Option<Arc<dyn Recommends>>,
     /// The fraud scorer.
     pub scores: Option<Arc<dyn Scores>>,
+    /// Repairs and redrives of dead letters.
+    pub mends: Option<Arc<dyn Mends>>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Services");
-        shown.field("recommends", &self.recommends.is_some()).field("scores", &self.scores.is_some()).finish()
+        shown.field("recommends", &self.recommends.is_some()).field("scores", &self.scores.is_some());
+        shown.field("mends", &self.mends.is_some()).finish()
     }
 }
 
@@ -268,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_of_its_own_answers_and_ends() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let services = Services { recommends: Some(Arc::new(Echo)), scores: None };
+        let services = Services { recommends: Some(Arc::new(Echo)), ..Services::default() };
         let server = serve("127.0.0.1:0".parse().expect("an address"), Vec::new(), &services).await.expect("started");
         let address = server.address();
         for (host, told) in [("127.0.0.1", "\"count\":7"), ("evil.example", "this host name is not ours")] {

@@ -1,7 +1,8 @@
 //! For tests, here and in the product: the result tables by hand, a moving shop of fixture rows, a headless browser.
 //!
-//! Reading order: [`tables`] (contracts) → [`shop`] (rows) → [`fill`] (rows into a store) → [`browser`] (a page, driven).
+//! Reading order: [`tables`] (contracts) → [`shop`] (rows), [`alerts`] → [`fill`] (rows into a store) → [`browser`] (a page, driven).
 
+pub mod alerts;
 pub mod browser;
 pub mod shop;
 pub mod tables;

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::Page;
 use super::shapes::{icon, mark};
-use crate::assets::{PLOTLY_PATH, STYLE_PATH};
+use crate::assets::{ANSWER_STYLE_PATH, PLOTLY_PATH, STYLE_PATH};
 use crate::params::Params;
 
 /// What a page puts into the frame.
@@ -30,6 +30,8 @@ pub(super) fn page(page: Page, params: &Params, body: Body) -> Markup {
                 link rel="stylesheet" href=(STYLE_PATH);
                 // Plotly would write its rules into the page, which the policy forbids; they are in our style sheet.
                 link.no-inline-styles id="plotly.js-style-global" rel="stylesheet" href=(STYLE_PATH);
+                // After it: what it says of the same pieces counts.
+                @if page.is_answered() { link rel="stylesheet" href=(ANSWER_STYLE_PATH); }
                 // Before the first paint, so that a chosen theme does not flash.
                 script src="/assets/theme.js" {}
                 script type="module" src="/assets/app.js" {}
@@ -57,9 +59,9 @@ fn navigation(current: Page) -> Markup {
         nav.rail aria-label="Pages" {
             a.brand href="/" aria-label="Millrace, overview" { (mark()) span { "Millrace" } }
             ul {
-                @for page in Page::ALL {
+                @for page in Page::ALL.into_iter().filter(|page| page.parent().is_none()) {
                     li {
-                        a href=(page.path()) aria-current=[(page == current).then_some("page")] {
+                        a href=(page.path()) aria-current=[(page == current || current.parent() == Some(page)).then_some("page")] {
                             (icon(page.name()))
                             span.full { (page.title()) } span.brief aria-hidden="true" { (page.short_title()) }
                             @if page == Page::Fraud { span.badge id="fraud-badge" hidden {} }

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, now};
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("overview", "/"),
     ("fraud", "/fraud"),
+    ("alerts", "/alerts"),
     ("stock", "/stock"),
     ("sessions", "/sessions"),
     ("recommendations", "/recommendations"),

@@ -1,9 +1,11 @@
 //! The dashboard from outside: a server on a free port over a temporary SQLite store with fixture rows.
 
+mod alerts;
 mod api;
 mod browser;
 mod events;
 mod http;
 mod kafka;
+mod letters;
 mod pages;
 mod support;

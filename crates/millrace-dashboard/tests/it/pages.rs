@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::http::get;
 use crate::support::{Stage, now, until};
 
-const PAGES: [&str; 7] = ["/", "/fraud", "/stock", "/sessions", "/recommendations", "/health", "/kafka"];
+const PAGES: [&str; 9] =
+    ["/", "/fraud", "/alerts", "/stock", "/sessions", "/recommendations", "/health", "/kafka", "/dead-letters"];
 
 #[tokio::test]
 async fn every_page_reads_without_scripts() {
@@ -17,9 +18,14 @@ async fn every_page_reads_without_scripts() {
             &["Net revenue today", "Conversion", "Funnel", "Checkouts", "Lighting", "vienna", "provisional", "final"][..],
         ),
         ("/fraud", &["Attacks", "behind it", "pay-", "of 6 payments declined"]),
+        (
+            "/alerts",
+            &["Acknowledge", "velocity: card…44b2", "refused", "out of stock", "acknowledged", "snoozed until"],
+        ),
         ("/stock", &["Oversold", "Shell chair", "no sales"]),
         ("/sessions", &["Journey", "placed the order", "Abandoned carts", "left at checkout", "Lands on home"]),
         ("/recommendations", &["Bought together", "orders", "Trending", "views"]),
+        ("/dead-letters", &["not_json", "Most frequent cause", "Sent again"]),
         ("/health", &["store_metrics", "Dead letters", "not_json", "As bytes", "Delivery of these pages"]),
     ] {
         let answer = get(stage.address(), path).await;
@@ -70,11 +76,13 @@ async fn an_empty_store_says_what_is_awaited() {
     for (path, text) in PAGES.iter().zip([
         "Waiting for the first window…",
         "No signals here",
+        "No alerts here",
         "No products here",
         "No closed sessions yet",
         "No product chosen",
         "Waiting for the first epoch…",
         "No cluster to show",
+        "No dead letters here",
     ]) {
         let answer = get(stage.address(), path).await;
         assert_eq!(answer.status, 200, "{path}");
