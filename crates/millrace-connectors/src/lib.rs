@@ -16,11 +16,13 @@
 //! A database, disk or broker that is away is waited for, with back-off, as long as it takes; nothing is dropped. Records
 //! that retention deleted before a sink had read them are counted as missed.
 //!
-//! Reading order: [`kafka`] → [`store`] → [`sink`] → [`lake`] → [`notify`] ([`secret`], [`http`]). Every connector has one anatomy: settings and limits,
+//! Reading order: [`kafka`] → [`store`] → [`sink`] → [`lake`] → [`notify`] ([`secret`], [`http`]) → [`alerts`], [`dead_letters`]. Every connector has one anatomy: settings and limits,
 //! client, source or sink, retry, tests.
 //!
 //! **Invariant:** nothing outside this crate names rdkafka, sqlx or object_store.
 
+pub mod alerts;
+pub mod dead_letters;
 pub mod http;
 pub mod kafka;
 pub mod lake;

@@ -1,4 +1,4 @@
-//! Channels alerts go through: Slack (an incoming webhook), email (SMTP), and any webhook, signed.
+//! Channels alerts go through: Slack (an incoming webhook or a bot), email (SMTP), and any webhook, signed.
 //!
 //! ```text
 //!  ChannelSettings ──(secrets read)──▶ Channel ──send(Message)──▶ Slack: Block Kit · email: HTML and text · webhook: JSON, HMAC
@@ -37,10 +37,20 @@ pub const SEND_MAX: Duration = Duration::from_secs(20);
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ChannelSettings {
-    /// A Slack incoming webhook. Its address is the secret.
+    /// Slack: an incoming webhook, whose address is the secret, or a bot and the conversation it writes into.
     Slack {
         /// The webhook's address.
-        url: SecretPlace,
+        #[serde(default)]
+        url: Option<SecretPlace>,
+        /// The bot's token (`xoxb-…`), with scope `chat:write`.
+        #[serde(default)]
+        token: Option<SecretPlace>,
+        /// The conversation a bot writes into: its id (`C0123456789`), or `#name` of a public one.
+        #[serde(default)]
+        channel: Option<String>,
+        /// Where a bot's messages go [default: Slack's own address].
+        #[serde(default)]
+        api_url: Option<String>,
         /// PEM file of certificates that are trusted besides the system's.
         #[serde(default)]
         ca_file: Option<PathBuf>,
@@ -113,9 +123,23 @@ impl Channel {
     pub fn open(settings: &ChannelSettings) -> Result<Self, NotifyError> {
         let invalid = |text: String| NotifyError::new(ErrorKind::Invalid, text);
         Ok(Channel(match settings {
-            ChannelSettings::Slack { url, ca_file } => {
-                let url = url.read().map_err(invalid)?;
-                Transport::Slack(slack::Slack::new(HttpClient::new(url.reveal(), ca_file.as_deref())?))
+            ChannelSettings::Slack { url, token, channel, api_url, ca_file } => {
+                let ca_file = ca_file.as_deref();
+                Transport::Slack(match (url, token, channel, api_url) {
+                    (Some(url), None, None, None) => {
+                        let url = url.read().map_err(invalid)?;
+                        slack::Slack::webhook(HttpClient::new(url.reveal(), ca_file)?)
+                    }
+                    (None, Some(token), Some(channel), api_url) => {
+                        let api_url = api_url.as_deref().unwrap_or(slack::API_URL);
+                        slack::Slack::bot(api_url, ca_file, token.read().map_err(invalid)?, channel)?
+                    }
+                    _ => {
+                        let text =
+                            "slack: give `url`, the address of an incoming webhook, or `token` and `channel` of a bot";
+                        return Err(invalid(text.into()));
+                    }
+                })
             }
             ChannelSettings::Email(settings) => Transport::Email(Box::new(email::Email::new(settings)?)),
             ChannelSettings::Webhook { url, secret, ca_file } => {

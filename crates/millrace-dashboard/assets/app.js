@@ -1,6 +1,7 @@
 // The page's script: takes pushed changes, keeps ages ticking, and wires the few buttons there are.
 
 import { ago, dress, showTime } from "./format.js";
+import { listenActs } from "./act.js";
 import { draw } from "./chart.js";
 import { listen } from "./swap.js";
 import { listenTwins, Series, showTwin } from "./twin.js";
@@ -178,6 +179,11 @@ listen(
   },
 );
 listenSaying();
+listenActs((why) => {
+  const notice = document.getElementById("notice");
+  notice.textContent = why;
+  notice.hidden = false;
+});
 dress(document);
 stream.follow(query());
 setInterval(tick, 500);

@@ -34,6 +34,8 @@ export function listen(arrived, failed) {
     clearTimeout(typing);
     typing = setTimeout(() => submit(form, false), event.target.type === "search" ? TYPING_MS : 0);
   });
+  // What somebody has done here shows at once, also while the stream is held or lost.
+  document.addEventListener("acted", () => go(location.href, null));
   addEventListener("popstate", () => go(location.href, null));
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::store::Store;
-use millrace_dashboard::testing::{fill, held, shop::Shop, tables};
+use millrace_dashboard::testing::{alerts, fill, held, shop::Shop, tables};
 use millrace_dashboard::{DashboardSettings, KafkaSettings, start};
 use millrace_model::{Contracts, Timestamp};
 use tokio::sync::mpsc;
@@ -27,6 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut shop = Shop::new();
     fill(&store, &tables, &shop.history(now(), HISTORY_HOURS)).await?;
     fill(&store, &tables, &held::history(now())).await?;
+    alerts::fill(&store, now()).await?;
     let (sender, live) = mpsc::channel(BATCHES_MAX);
     let kafka = std::env::args().nth(2).map(|servers| KafkaSettings {
         client: ClientSettings::new(servers),

@@ -1,6 +1,8 @@
 //! The HTTP API: the same views as the pages, as JSON; tables as JSON and CSV; metrics and probes.
 
+mod alerts;
 mod csv;
+pub(crate) mod letters;
 mod metrics;
 mod openapi;
 mod reviews;
@@ -39,6 +41,7 @@ pub(crate) fn routes() -> Router<Arc<Shared>> {
         .route("/api/kafka/messages", get(messages))
         .merge(reviews::routes())
         .route("/api/openapi.json", get(|| async { Json(openapi::description()) }))
+        .merge(alerts::routes())
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -93,12 +96,14 @@ async fn health(State(shared): Shop, params: Params) -> Json<Value> {
         code: params.owned("code"),
         limit: params.count("limit", 50, shared.settings.limits.api_rows_max),
     };
+    let promises = crate::promises::look(&shared).await;
     let now = now();
     let view = view::health::health(&shared.cache(), &shared.history(), &wanted, now);
     let mut answer = json!(view);
     answer["now"] = json!(now);
     answer["started"] = json!(shared.started);
     answer["live"] = json!(shared.is_live());
+    answer["sinks"] = json!(promises);
     answer["delivery"] = json!(shared.clients.counts());
     Json(answer)
 }

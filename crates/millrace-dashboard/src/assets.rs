@@ -15,6 +15,8 @@ use flate2::write::GzEncoder;
 use crate::answer::Problem;
 use crate::row::public_id;
 
+/// Where the style sheet of pages people answer on is.
+pub(crate) const ANSWER_STYLE_PATH: &str = "/assets/answer.css";
 /// Where the style sheet is.
 pub(crate) const STYLE_PATH: &str = "/assets/millrace.css";
 /// Where Plotly.js is: its version is in its name, so a browser may keep it.
@@ -34,6 +36,8 @@ const TEXTS: &[(&str, &str, &str)] = texts! {
     "millrace.css" => "text/css; charset=utf-8",
     "fraud.css" => "text/css; charset=utf-8",
     "icon.svg" => "image/svg+xml",
+    "answer.css" => "text/css; charset=utf-8",
+    "act.js" => SCRIPT,
     "app.js" => SCRIPT,
     "chart.js" => SCRIPT,
     "figures.js" => SCRIPT,

@@ -79,6 +79,13 @@ impl Kafka {
         self.latest.borrow().clone()
     }
 
+    /// The newest look there is, without waiting for one; the next is made soon.
+    pub(crate) fn glance(&self) -> Arc<Look> {
+        self.asked.store(now().0, Ordering::Relaxed);
+        self.wake.notify_one();
+        self.latest.borrow().clone()
+    }
+
     fn idle_ms(&self) -> i64 {
         (now().0 - self.asked.load(Ordering::Relaxed)) / 1_000
     }

@@ -17,22 +17,28 @@
 //!   page that shows it (`kafka`), and only through the connectors.
 //! - Every value in HTML is escaped by construction (maud); scripts and styles come only from us (content policy).
 //! - Personal data is masked before it leaves the server.
+//! - What people answer (`alerts`, `letters`) goes into the store, or to who was handed in for it ([`service::Mends`]); a browser
+//!   is not made to write by another site's page (`guard`).
 //! - Nothing waits in memory for a slow page.
 
+mod alerts;
 mod answer;
 mod api;
 mod assets;
 mod cache;
 mod connection;
+mod editor;
 mod error;
 mod feed;
 mod guard;
 mod history;
 mod kafka;
+mod letters;
 mod live;
 mod mask;
 mod page;
 mod params;
+mod promises;
 mod raw;
 mod reviews;
 mod row;
@@ -49,4 +55,4 @@ mod view;
 pub use error::DashboardError;
 pub use feed::LiveBatch;
 pub use server::{Dashboard, start, start_with};
-pub use settings::{DashboardSettings, KafkaSettings, Limits};
+pub use settings::{DashboardSettings, KafkaSettings, Limits, SinkLag, SinkPromise};

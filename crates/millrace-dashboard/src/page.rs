@@ -3,14 +3,17 @@
 //! Each page has a room of its own here: `sections` (what is pushed) and `body` (the page around it). Both are made
 //! from the same view, so that the first page and every push say the same.
 
+mod alerts;
 mod fraud;
 mod health;
 mod journey;
 mod kafka;
 mod kit;
 mod layout;
+mod letters;
 mod lists;
 mod overview;
+mod promises;
 mod recommend;
 mod reviews;
 mod rules;
@@ -48,6 +51,8 @@ pub(crate) enum Page {
     Rules,
     /// How well the scorer does.
     Scoreboard,
+    /// What people were told.
+    Alerts,
     /// What is left.
     Stock,
     /// Who came.
@@ -58,6 +63,8 @@ pub(crate) enum Page {
     Health,
     /// What it runs on.
     Kafka,
+    /// What could not be counted.
+    DeadLetters,
 }
 
 /// Sections of a page, found by name.
@@ -71,25 +78,28 @@ impl Sections {
 }
 
 impl Page {
-    /// All pages, as in the navigation.
-    pub(crate) const ALL: [Page; 11] = [
+    /// All pages, in the order of the navigation.
+    pub(crate) const ALL: [Page; 13] = [
         Page::Overview,
         Page::Fraud,
         Page::Review,
         Page::Lists,
         Page::Rules,
         Page::Scoreboard,
+        Page::Alerts,
         Page::Stock,
         Page::Sessions,
         Page::Recommendations,
         Page::Health,
         Page::Kafka,
+        Page::DeadLetters,
     ];
 
     /// The page of the navigation it belongs to.
     pub(crate) fn chapter(self) -> Page {
         match self {
             Page::Review | Page::Lists | Page::Rules | Page::Scoreboard => Page::Fraud,
+            Page::DeadLetters => Page::Health,
             page => page,
         }
     }
@@ -108,11 +118,13 @@ impl Page {
             Page::Lists => "lists",
             Page::Rules => "rules",
             Page::Scoreboard => "scoreboard",
+            Page::Alerts => "alerts",
             Page::Stock => "stock",
             Page::Sessions => "sessions",
             Page::Recommendations => "recommendations",
             Page::Health => "health",
             Page::Kafka => "kafka",
+            Page::DeadLetters => "dead-letters",
         }
     }
 
@@ -125,11 +137,13 @@ impl Page {
             Page::Lists => "/fraud/lists",
             Page::Rules => "/fraud/rules",
             Page::Scoreboard => "/fraud/scoreboard",
+            Page::Alerts => alerts::PATH,
             Page::Stock => "/stock",
             Page::Sessions => "/sessions",
             Page::Recommendations => "/recommendations",
             Page::Health => "/health",
             Page::Kafka => kafka::PATH,
+            Page::DeadLetters => letters::PATH,
         }
     }
 
@@ -142,17 +156,19 @@ impl Page {
             Page::Lists => "Lists",
             Page::Rules => "Rules",
             Page::Scoreboard => "Scoreboard",
+            Page::Alerts => "Alerts",
             Page::Stock => "Stock",
             Page::Sessions => "Sessions",
             Page::Recommendations => "Recommendations",
             Page::Health => "Health",
             Page::Kafka => "Kafka",
+            Page::DeadLetters => "Dead letters",
         }
     }
 
     /// For people with narrow screens.
     pub(crate) fn short_title(self) -> &'static str {
-        if self == Page::Recommendations { "Recommend" } else { self.title() }
+        if self == Page::Recommendations { "Recs" } else { self.title() }
     }
 
     /// Tables whose change changes the page.
@@ -170,7 +186,8 @@ impl Page {
             Page::Sessions => &["sessions", "abandoned_carts", "session_funnel"],
             Page::Recommendations => &["seen_together", "bought_together", "trending", "stock_levels"],
             Page::Health => &["job_progress", "dead_letters", "ledger"],
-            Page::Kafka => &[],
+            Page::DeadLetters => &["dead_letters"],
+            Page::Alerts | Page::Kafka => &[],
         }
     }
 
@@ -183,17 +200,25 @@ impl Page {
             Page::Lists => &["list", "kind", "q"],
             Page::Rules => &[],
             Page::Scoreboard => &[],
+            Page::Alerts => &alerts::PARAMS,
             Page::Stock => &["status", "q"],
             Page::Sessions => &["stage", "session"],
             Page::Recommendations => &["product", "q"],
             Page::Health => &["topic", "code"],
+            Page::DeadLetters => &letters::PARAMS,
             Page::Kafka => &["topic", "group", "role", "view", "from", "at", "partition", "q", "count"],
         }
     }
 
+    /// People answer on it: it needs more than to be looked at.
+    pub(crate) fn is_answered(self) -> bool {
+        matches!(self, Page::Alerts | Page::DeadLetters)
+    }
+
     /// Shortest time between two pushes, milliseconds, where the page changes as a whole with every commit.
     pub(crate) fn push_ms_min(self) -> u64 {
-        if matches!(self, Page::Health | Page::Kafka | Page::Review) { 1_000 } else { 0 }
+        let whole = [Page::Alerts, Page::DeadLetters, Page::Health, Page::Kafka, Page::Review];
+        if whole.contains(&self) { 1_000 } else { 0 }
     }
 
     /// Changes when the page may look different: by its tables, and where the cluster or the clock
@@ -203,6 +228,9 @@ impl Page {
         let newest = self.tables().iter().filter_map(|name| cache.table(name)).map(|table| table.version).max();
         let beat = match self {
             Page::Health => now().0.unsigned_abs() / 1_000_000,
+            // The store is asked: nobody tells when something has fired.
+            Page::Alerts => (now().0.unsigned_abs() / 1_000_000).wrapping_add(shared.stirred() << 40),
+            Page::DeadLetters => (now().0.unsigned_abs() / 5_000_000).wrapping_add(shared.stirred() << 40),
             Page::Kafka => now().0.unsigned_abs() / (1_000 * LOOK_MS_MIN),
             // What was held a moment ago, and what became late.
             Page::Review => now().0.unsigned_abs() / 2_000_000,
@@ -251,6 +279,16 @@ impl Page {
                     Err(why) => scoreboard::trouble(&why),
                 }
             }
+            Page::Alerts => {
+                let centre = crate::alerts::look(shared, &alerts::params(params, limit)).await;
+                let centre = centre.map_err(|error| format!("the alerts cannot be read: {error}"));
+                alerts::sections(centre.as_ref().map_err(String::as_str), params)
+            }
+            Page::DeadLetters => {
+                let listing = crate::letters::look(shared, &letters::params(params, limit)).await;
+                let listing = listing.map_err(|error| format!("the dead letters cannot be read: {error}"));
+                letters::sections(listing.as_ref().map_err(String::as_str), params)
+            }
             Page::Stock => stock::sections(&view::stock::stock(&shared.cache(), &stock::params(params, limit)), params),
             Page::Sessions => {
                 let view = view::sessions::sessions(&shared.cache(), &sessions::params(params, limit));
@@ -261,10 +299,13 @@ impl Page {
                 recommend::sections(&recommended(shared, &wanted).await, params)
             }
             Page::Health => {
+                let promises = crate::promises::look(shared).await;
                 let counts = shared.clients.counts();
                 let cache = shared.cache();
                 let view = view::health::health(&cache, &shared.history(), &health::params(params, limit), now());
-                health::sections(&view, params, &counts, shared.is_live())
+                let mut sections = health::sections(&view, params, &counts, shared.is_live());
+                sections.push(promises::section(&promises));
+                sections
             }
             Page::Kafka => match &shared.kafka {
                 Some(cluster) => kafka::sections(&*cluster.look().await, params),
@@ -329,6 +370,14 @@ pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: 
         Page::Lists => lists::body(&sections, &params),
         Page::Rules => rules::body(&sections),
         Page::Scoreboard => scoreboard::body(&sections),
+        Page::Alerts => alerts::body(&sections, &params),
+        Page::DeadLetters => {
+            let found = match params.get("id") {
+                Some(id) => Some(crate::letters::one(&shared, id).await.map_err(|error| error.to_string())),
+                None => None,
+            };
+            letters::body(&sections, &params, found)
+        }
         Page::Stock => stock::body(&sections, &params),
         Page::Sessions => sessions::body(&sections),
         Page::Recommendations => recommend::body(&sections, &params),

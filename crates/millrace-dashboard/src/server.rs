@@ -158,6 +158,7 @@ fn router(shared: Arc<Shared>, services: &Services) -> Router {
         .route("/events", get(live::events))
         .route("/assets/{name}", get(assets::serve))
         .merge(api::routes())
+        .merge(api::letters::routes(services))
         .merge(service::routes(services))
         .fallback(|| async { Problem::not_found("there is no such page; the pages are linked from /").into_response() })
         .layer(middleware::from_fn_with_state(shared.clone(), guard::guard))

@@ -4,6 +4,7 @@
 //! seen here.
 //! [`serve`] gives the same routes a server of their own, for a role that runs alone.
 
+mod letters;
 mod payments;
 
 use std::fmt;
@@ -28,6 +29,7 @@ use crate::guard::{foreign_write, host_is_allowed};
 use crate::params::Params;
 use crate::settings::Limits;
 
+pub use letters::{Mend, Mends, RedriveWanted, Redriven, RepairWanted, Repaired};
 pub use payments::{Hears, Measures, Scores};
 pub(crate) use payments::{hear, measure, told};
 
@@ -85,13 +87,16 @@ pub struct Services {
     pub hears: Option<Arc<dyn Hears>>,
     /// Who holds the scorer's decisions against what was true.
     pub measures: Option<Arc<dyn Measures>>,
+    /// Repairs and redrives of dead letters.
+    pub mends: Option<Arc<dyn Mends>>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Services");
         shown.field("recommends", &self.recommends.is_some()).field("scores", &self.scores.is_some());
-        shown.field("hears", &self.hears.is_some()).field("measures", &self.measures.is_some()).finish()
+        shown.field("hears", &self.hears.is_some()).field("measures", &self.measures.is_some());
+        shown.field("mends", &self.mends.is_some()).finish()
     }
 }
 

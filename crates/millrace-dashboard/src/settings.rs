@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use millrace_connectors::kafka::ClientSettings;
 use millrace_model::Contract;
+use serde::Serialize;
 
 /// Port of the dashboard unless another is set.
 const PORT: u16 = 8080;
@@ -23,6 +24,8 @@ pub struct DashboardSettings {
     pub kafka: Option<KafkaSettings>,
     /// How long after it was held somebody should have said what a payment is.
     pub review_within: Duration,
+    /// What sinks there are and what each promises, for the health page.
+    pub sinks: Vec<SinkPromise>,
     /// Address of Spark's own pages, for a link.
     pub spark_ui: Option<String>,
     /// Address of a Kafka UI, for a link.
@@ -40,6 +43,33 @@ pub struct KafkaSettings {
     pub contracts: Vec<Contract>,
 }
 
+/// A sink and its promise about what it delivers, in a few words each; docs/operating/delivery.md has all of them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct SinkPromise {
+    /// From where to where.
+    pub sink: String,
+    /// How often a record arrives.
+    pub promise: String,
+    /// What makes a repeat harmless, or impossible.
+    pub deduplicated_by: String,
+    /// What is tried again, how long, and what becomes of what is refused.
+    pub retried: String,
+    /// Where its lag is seen.
+    pub lag: SinkLag,
+}
+
+/// Where the lag of a sink is seen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SinkLag {
+    /// In the offsets of a consumer group.
+    Group(String),
+    /// In the messages of an alert channel that are not delivered.
+    Channel(String),
+    /// Nowhere from here.
+    Unknown,
+}
+
 impl DashboardSettings {
     /// The settings for this address, with the usual limits.
     pub fn listen_on(listen: SocketAddr) -> Self {
@@ -48,6 +78,7 @@ impl DashboardSettings {
             hosts_allowed: Vec::new(),
             kafka: None,
             review_within: REVIEW_WITHIN,
+            sinks: Vec::new(),
             spark_ui: None,
             kafka_ui: None,
             limits: Limits::default(),

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     pub(crate) clients: Clients,
     /// Live rows still come.
     pub(crate) feed_open: AtomicBool,
+    /// How often somebody has changed something here that pages show.
+    stirred: AtomicU64,
     /// HTTP requests answered.
     pub(crate) requests: AtomicU64,
     /// Tells event ids of this run from those of another.
@@ -52,6 +54,7 @@ impl Shared {
             closing: watch::Sender::new(false),
             memo: Memo::default(),
             feed_open: AtomicBool::new(true),
+            stirred: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             history: Mutex::default(),
             cache: RwLock::new(cache),
@@ -77,6 +80,18 @@ impl Shared {
     /// The course of every table's progress.
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody has changed something in the store: pages look again at once.
+    pub(crate) fn stir(&self) {
+        self.stirred.fetch_add(1, Ordering::Relaxed);
+        let version = self.cache().version();
+        self.changed.send_replace(version);
+    }
+
+    /// How often somebody has.
+    pub(crate) fn stirred(&self) -> u64 {
+        self.stirred.load(Ordering::Relaxed)
     }
 
     /// Whether live rows still come.

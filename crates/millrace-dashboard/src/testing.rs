@@ -1,7 +1,9 @@
 //! For tests, here and in the product: the result tables by hand, a moving shop of fixture rows, a headless browser.
 //!
-//! Reading order: [`tables`] (contracts) → [`shop`], [`held`] (rows) → [`fill`] (rows into a store) → [`browser`] (a page, driven).
+//! Reading order: [`tables`] (contracts) → [`shop`], [`held`], [`alerts`] (rows) → [`fill`] (rows into a store) → [`browser`] (a
+//! page, driven).
 
+pub mod alerts;
 pub mod browser;
 pub mod held;
 pub mod shop;

@@ -2,9 +2,11 @@
 //!
 //! A view is plain data that serialises; it knows no HTML. `now` is passed in.
 
+pub(crate) mod alerts;
 pub(crate) mod fraud;
 pub(crate) mod health;
 pub(crate) mod kafka;
+pub(crate) mod letters;
 pub(crate) mod lists;
 pub(crate) mod overview;
 pub(crate) mod recommend;

@@ -7,6 +7,7 @@
 //! ```
 
 mod parts;
+mod promises;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,7 @@ use millrace_model::{Contract, Role};
 use tokio::task::JoinHandle;
 
 pub(crate) use self::parts::{cluster, store_url, stored_tables};
-use self::parts::{ended, notifier, open_store, plan, run_lake, run_search, run_sink, search, start_broker};
+use self::parts::{ended, mends, notifier, open_store, plan, run_lake, run_search, run_sink, search, start_broker};
 use crate::pipelines::Pipelines;
 use crate::roles::backends::{self, JobPlace};
 use crate::roles::jobs::{self, JobHandle};
@@ -183,6 +184,7 @@ impl Product {
                 false => None,
             },
             measures: roles.dashboard.then(|| Board::new(&kafka, settings.score.review_at)),
+            mends: store.clone().filter(|_| roles.dashboard).map(|store| mends(settings, &kafka, store)),
         };
         let listen = if recommend.is_some() { settings.recommend.listen } else { settings.score.listen };
         let answers = match (recommend.is_some() || score.is_some()) && !roles.dashboard {
@@ -206,6 +208,7 @@ impl Product {
                     hosts_allowed: of_page.hosts_allowed.clone(),
                     kafka: Some(KafkaSettings { client: kafka.clone(), contracts: contracts.clone() }),
                     review_within: settings.score.review_within,
+                    sinks: promises::promises(settings, &store_url),
                     spark_ui: of_page.spark_ui.clone(),
                     kafka_ui: of_page.kafka_ui.clone(),
                     ..DashboardSettings::listen_on(of_page.listen)

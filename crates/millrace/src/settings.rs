@@ -312,7 +312,7 @@ impl Settings {
         Ok(settings)
     }
 
-    fn parse(text: &str, file: &str) -> anyhow::Result<Self> {
+    pub(crate) fn parse(text: &str, file: &str) -> anyhow::Result<Self> {
         toml::from_str(text).map_err(|error| {
             let (line, column) = error.span().map_or((1, 1), |span| place(text, span.start));
             anyhow::anyhow!("{file}:{line}:{column}: {}", explain(error.message()))

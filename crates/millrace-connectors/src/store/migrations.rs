@@ -12,6 +12,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (2, "job progress of Spark", include_str!("../../../../contracts/migrations/0002_job_progress_of_spark.sql")),
     (3, "dead letters", include_str!("../../../../contracts/migrations/0003_dead_letters.sql")),
     (4, "alerts", include_str!("../../../../contracts/migrations/0004_alerts.sql")),
+    (5, "alert lists", include_str!("../../../../contracts/migrations/0005_alert_lists.sql")),
 ];
 
 /// All migrations, in order.

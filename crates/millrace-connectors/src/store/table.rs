@@ -70,6 +70,23 @@ impl Table {
         Ok(Table { name: contract.name.clone(), columns, key, indexed, placed })
     }
 
+    /// A table of a migration: these columns, in this order, and the columns that tell rows apart.
+    ///
+    /// # Errors
+    /// As [`Table::of`].
+    pub fn kept(name: &str, columns: &[(&str, SqlType)], key: &[&str]) -> Result<Self, StoreError> {
+        let column = |(name, sql_type): &(&str, SqlType)| TableColumn {
+            name: (*name).to_owned(),
+            sql_type: *sql_type,
+            required: false,
+        };
+        let columns: Vec<TableColumn> = columns.iter().map(column).collect();
+        check_names(name, &columns)?;
+        let key: Vec<String> = key.iter().map(|name| (*name).to_owned()).collect();
+        let key = columns_named(&key, &columns);
+        Ok(Table { name: name.to_owned(), columns, key, indexed: Vec::new(), placed: false })
+    }
+
     /// Name of the table.
     pub fn name(&self) -> &str {
         &self.name

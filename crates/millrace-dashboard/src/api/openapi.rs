@@ -116,12 +116,46 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
         ],
     ),
     (
+        "/v1/alerts",
+        "What fired, gathered by whom it is about: values, messages, who looks after it. Open first, then the newest",
+        JSON,
+        &[
+            ("state", "query", "Only open, snoozed, acknowledged or over", TEXT),
+            ("severity", "query", "Only critical, high, medium, low or info", TEXT),
+            ("route", "query", "Only of this route", TEXT),
+            ("q", "query", "A part of entity or title", TEXT),
+            ("since", "query", "Fired within 1h, 24h (usual), 7d or all", TEXT),
+            ("limit", "query", "Most entities", COUNT),
+        ],
+    ),
+    (
         "/v1/fraud/rules",
         "Rules that were changed while the scorer runs. POST of JSON tries, promotes or stops one",
         JSON,
         &[],
     ),
     ("/v1/fraud/scoreboard", "The scorer's decisions against the simulated shop's answer key, as they come", JSON, &[]),
+    (
+        "/v1/dead-letters",
+        "Records set aside: which, why, and whether they were repaired or sent again; numbers by topic, kind and cause",
+        JSON,
+        &[
+            ("topic", "query", "Only of this topic", TEXT),
+            ("kind", "query", "Only malformed, late or sink", TEXT),
+            ("code", "query", "Only with this cause", TEXT),
+            ("q", "query", "A part of the reason", TEXT),
+            ("state", "query", "Only open (not sent again) or sent", TEXT),
+            ("since", "query", "Set aside at or after: RFC 3339, or so long ago (2h)", TEXT),
+            ("until", "query", "Set aside before: RFC 3339, or so long ago", TEXT),
+            ("limit", "query", "Most letters", COUNT),
+        ],
+    ),
+    (
+        "/v1/dead-letters/{id}",
+        "One letter: place, reason, bytes (masked), repair, when it was sent again",
+        JSON,
+        &[("id", "path", "Its id, percent-encoded", TEXT)],
+    ),
     ("/api/kafka", "The cluster: brokers, topics, groups and their lag, as of the last look", JSON, &[]),
     (
         "/api/kafka/messages",
@@ -160,6 +194,57 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
     ("/readyz", "Live rows come and the store answers", "text/plain", &[]),
 ];
 
+/// Path, summary, fields of the body: name, description, type. The body is JSON, from a page of ours or from a program.
+pub(crate) const WRITES: &[(&str, &str, &[Field])] = &[
+    ("/v1/alerts/{id}/ack", "Somebody looks after it: it is told no more", &[BY, ENTITY]),
+    ("/v1/alerts/{id}/unack", "Nobody does after all: what was called off is told again", &[BY, ENTITY]),
+    (
+        "/v1/alerts/{id}/snooze",
+        "Nothing about its entity for a while; what fires meanwhile is told afterwards",
+        &[BY, ("for", "How long: 30m, 4h, at most 30d; 1h when nothing is said", "string")],
+    ),
+    ("/v1/alerts/{id}/unsnooze", "Tell of its entity again", &[BY]),
+    (
+        "/v1/dead-letters/repair",
+        "Keep another value for one letter, or patch many; nothing is sent",
+        &[
+            BY,
+            IDS,
+            FILTER,
+            ("value", "The value, for one letter; ⟦1⟧ stands for what is hidden in it", "string"),
+            ("patch", "JSON patch (RFC 6902) for each of them", "array"),
+            DRY_RUN,
+            ("unchecked", "Also values that still break their contract", "boolean"),
+        ],
+    ),
+    (
+        "/v1/dead-letters/redrive",
+        "Send letters again to the topics they came from, each once unless forced",
+        &[
+            BY,
+            IDS,
+            FILTER,
+            DRY_RUN,
+            ("force", "Also those that were sent before", "boolean"),
+            ("unchecked", "Also those that still break their contract", "boolean"),
+            ("late", "Also late ones", "boolean"),
+        ],
+    ),
+];
+
+/// Name, description, JSON type.
+type Field = (&'static str, &'static str, &'static str);
+
+const BY: Field = ("by", "Who says so, for the record; `page` when nothing is said", "string");
+const IDS: Field = ("ids", "Ids of letters, at most 500", "array");
+const FILTER: Field = (
+    "filter",
+    "Or all letters, at most 500, with this topic, kind, code, q, since, until, state (open, sent)",
+    "object",
+);
+const DRY_RUN: Field = ("dry_run", "Change nothing and say what would be", "boolean");
+const ENTITY: Field = ("entity", "Everything about its entity, not this alert alone", "boolean");
+
 const JSON: &str = "application/json";
 
 /// Name, place, description, kind.
@@ -172,7 +257,7 @@ const RANGE: &str = "range";
 
 /// The description.
 pub(super) fn description() -> Value {
-    let paths: Map<String, Value> = OPERATIONS
+    let mut paths: Map<String, Value> = OPERATIONS
         .iter()
         .map(|(path, summary, media, parameters)| {
             let parameters: Vec<Value> = parameters.iter().map(parameter).collect();
@@ -187,6 +272,9 @@ pub(super) fn description() -> Value {
             ((*path).to_owned(), json!({ "get": operation }))
         })
         .collect();
+    for (path, summary, fields) in WRITES {
+        paths.entry(*path).or_insert_with(|| json!({}))["post"] = write(path, summary, fields);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -194,6 +282,25 @@ pub(super) fn description() -> Value {
             "description": "Results of the streaming tables. Ids of persons are masked.",
         },
         "paths": paths,
+    })
+}
+
+fn write(path: &str, summary: &str, fields: &[Field]) -> Value {
+    let id = ("id", "path", "Id, percent-encoded", TEXT);
+    let parameters: Vec<Value> = path.contains("{id}").then(|| parameter(&id)).into_iter().collect();
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|(name, description, kind)| ((*name).to_owned(), json!({"type": kind, "description": description})))
+        .collect();
+    let schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    json!({
+        "summary": summary,
+        "parameters": parameters,
+        "requestBody": {"content": {(JSON): {"schema": schema}}},
+        "responses": {
+            "200": {"description": "What it came to", "content": {(JSON): {}}},
+            "default": {"description": "What is wrong (RFC 9457)", "content": {"application/problem+json": {}}},
+        },
     })
 }
 

@@ -7,7 +7,7 @@ use super::kit::{
     Choice, Panel, When, chart, chart_tools, count, csv, duration, empty, fresh, grouped, list, pill, when,
 };
 use super::layout::Body;
-use super::{Sections, shapes};
+use super::{Sections, promises, shapes};
 use crate::live::Counts;
 use crate::params::Params;
 use crate::section::Section;
@@ -71,10 +71,11 @@ pub(super) fn body(sections: &Sections, settings: &DashboardSettings) -> Body {
                 dl.facts.js id="received" { div { dt { "This page" } dd { "connecting…" } } }
             }))
         }
+        @if !settings.sinks.is_empty() { (promises::panel(sections)) }
         (Panel {
             id: "dead", title: "Dead letters", tables: "dead_letters",
             note: html! { "records set aside with their bytes as received; ids and addresses are blotted out" },
-            tools: csv("dead_letters"),
+            tools: html! { a.tool href="/dead-letters" { "Repair and send again" } (csv("dead_letters")) },
         }.around(html! {
             (list("div", "filters", "causes", sections))
             (list("ul", "letters", "dead_letters", sections))

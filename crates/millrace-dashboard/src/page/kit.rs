@@ -298,6 +298,13 @@ pub(super) fn search(path: &str, params: &Params, label: &str, keep: &[&str]) ->
     }
 }
 
+/// Who acts here, for the record; kept in the browser.
+pub(super) fn who() -> Markup {
+    html! {
+        label.who { "Your name" input id="who" data-owned type="text" maxlength="64" placeholder="page" autocomplete="nickname"; }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

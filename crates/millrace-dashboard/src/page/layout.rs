@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use super::Page;
 use super::shapes::{icon, mark};
-use crate::assets::{PLOTLY_PATH, STYLE_PATH};
+use crate::assets::{ANSWER_STYLE_PATH, PLOTLY_PATH, STYLE_PATH};
 use crate::params::Params;
 
 /// What a page puts into the frame.
@@ -31,6 +31,8 @@ pub(super) fn page(page: Page, params: &Params, body: Body) -> Markup {
                 link rel="stylesheet" href="/assets/fraud.css";
                 // Plotly would write its rules into the page, which the policy forbids; they are in our style sheet.
                 link.no-inline-styles id="plotly.js-style-global" rel="stylesheet" href=(STYLE_PATH);
+                // After it: what it says of the same pieces counts.
+                @if page.is_answered() { link rel="stylesheet" href=(ANSWER_STYLE_PATH); }
                 // Before the first paint, so that a chosen theme does not flash.
                 script src="/assets/theme.js" {}
                 script type="module" src="/assets/app.js" {}

@@ -47,6 +47,7 @@ pub(super) fn icon(name: &str) -> Markup {
     let path = match name {
         "overview" => "M3 13h4v7H3zM10 4h4v16h-4zM17 9h4v11h-4z",
         "fraud" => "M12 3l8 3v6c0 4.6-3.2 7.9-8 9-4.8-1.1-8-4.4-8-9V6zM12 8v5M12 16.2v.1",
+        "alerts" => "M6 16V11a6 6 0 0 1 12 0v5l2 2H4zM10 21h4",
         "stock" => "M4 8l8-4 8 4v9l-8 4-8-4zM4 8l8 4 8-4M12 12v9",
         "sessions" => "M5 18a2 2 0 1 0 .1 0M19 6a2 2 0 1 0 .1 0M7 18h6a3.5 3.5 0 0 0 0-7h-2a3.5 3.5 0 0 1 0-7h6",
         "recommendations" => "M8 12a4 4 0 1 1 0-8 4 4 0 0 1 0 8zM16 20a4 4 0 1 1 0-8 4 4 0 0 1 0 8zM10.8 10.8l2.4 2.4",

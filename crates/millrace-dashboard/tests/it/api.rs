@@ -123,12 +123,20 @@ async fn probes_metrics_and_description() {
     // Every operation that is described is there.
     let description = get(stage.address(), "/api/openapi.json").await.json();
     assert_eq!(description["openapi"], "3.1.0");
-    for path in description["paths"].as_object().expect("paths").keys() {
+    for (path, operations) in description["paths"].as_object().expect("paths") {
+        if operations.get("post").is_some() {
+            // Of something that is not there.
+            let path = path.replace("{id}", "nothing");
+            assert!([400, 404].contains(&post(stage.address(), &path, &json!({})).await.status), "{path}");
+        }
+        if operations.get("get").is_none() {
+            continue;
+        }
         let path = path.replace("{name}", "vitals");
         let status = match path.as_str() {
             "/events" => 400,
-            // There is no cluster here.
-            "/api/kafka/messages" => 404,
+            // There is no cluster here, and no such letter.
+            "/api/kafka/messages" | "/v1/dead-letters/{id}" => 404,
             // There is no recommender here.
             "/v1/recommendations" | "/v1/recommendations/comparison" => 503,
             _ => 200,

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, now};
 
-const PAGES: [(&str, &str); 10] = [
+const PAGES: [(&str, &str); 11] = [
     ("overview", "/"),
     ("fraud", "/fraud"),
     ("review", "/fraud/review"),
     ("lists", "/fraud/lists"),
     ("rules", "/fraud/rules"),
     ("scoreboard", "/fraud/scoreboard"),
+    ("alerts", "/alerts"),
     ("stock", "/stock"),
     ("sessions", "/sessions"),
     ("recommendations", "/recommendations"),

@@ -6,18 +6,20 @@ use serde_json::json;
 use crate::http::get;
 use crate::support::{Stage, now, until};
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 13] = [
     "/",
     "/fraud",
     "/fraud/review",
     "/fraud/lists",
     "/fraud/rules",
     "/fraud/scoreboard",
+    "/alerts",
     "/stock",
     "/sessions",
     "/recommendations",
     "/health",
     "/kafka",
+    "/dead-letters",
 ];
 
 #[tokio::test]
@@ -36,9 +38,14 @@ async fn every_page_reads_without_scripts() {
         ("/fraud/lists", &["skimmed in Linz", "tok_…0001", "203.0.113.0/24", "buys for a school"]),
         ("/fraud/rules", &["bursts at night", "Would have held more", "31 of 31 were fraud"]),
         ("/fraud/scoreboard", &["Found at the budget", "Card testing", "worst 3, after", "0.9 – 1.0"]),
+        (
+            "/alerts",
+            &["Acknowledge", "velocity: card…44b2", "refused", "out of stock", "acknowledged", "snoozed until"],
+        ),
         ("/stock", &["Oversold", "Shell chair", "no sales"]),
         ("/sessions", &["Journey", "placed the order", "Abandoned carts", "left at checkout", "Lands on home"]),
         ("/recommendations", &["Bought together", "orders", "Trending", "views"]),
+        ("/dead-letters", &["not_json", "Most frequent cause", "Sent again"]),
         ("/health", &["store_metrics", "Dead letters", "not_json", "As bytes", "Delivery of these pages"]),
     ] {
         let answer = get(stage.address(), path).await;
@@ -93,11 +100,13 @@ async fn an_empty_store_says_what_is_awaited() {
         "Nobody is listed here",
         "Every rule is as the settings have it",
         "Nothing to hold the decisions against",
+        "No alerts here",
         "No products here",
         "No closed sessions yet",
         "No product chosen",
         "Waiting for the first epoch…",
         "No cluster to show",
+        "No dead letters here",
     ]) {
         let answer = get(stage.address(), path).await;
         assert_eq!(answer.status, 200, "{path}");

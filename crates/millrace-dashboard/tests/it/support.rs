@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use millrace_connectors::store::Store;
-use millrace_dashboard::service::{Hears, Measures, Refused, Services};
-use millrace_dashboard::testing::{fill, held, shop::Shop, tables};
+use millrace_dashboard::service::{Hears, Measures, Mends, Refused, Services};
+use millrace_dashboard::testing::{alerts, fill, held, shop::Shop, tables};
 use millrace_dashboard::{Dashboard, DashboardSettings, Limits, LiveBatch, start_with};
 use millrace_model::Timestamp;
 use serde_json::{Value, json};
@@ -44,6 +44,7 @@ impl Stage {
         if hours > 0 {
             fill(&store, &tables, &shop.history(now(), hours)).await.expect("the fixture");
             fill(&store, &tables, &held::history(now())).await.expect("the fixture");
+            alerts::fill(&store, now()).await.expect("the alerts");
         }
         let (dashboard, live) = run(&store, "127.0.0.1:0".parse().expect("an address"), limits).await;
         Stage { dashboard, live, shop, store, _folder: folder }
@@ -57,12 +58,27 @@ impl Stage {
         Stage { dashboard, live, shop, store, _folder }
     }
 
+    /// Ends the dashboard and starts another over the same store, with somebody who mends dead letters.
+    pub(crate) async fn mended_by(self, mends: Arc<dyn Mends>) -> Stage {
+        self.dashboard.shutdown().await;
+        let settings = DashboardSettings::listen_on("127.0.0.1:0".parse().expect("an address"));
+        let (live, batches) = mpsc::channel(64);
+        let services = Services { mends: Some(mends), ..Services::default() };
+        let dashboard =
+            start_with(settings, self.store.clone(), tables::all(), batches, &services).await.expect("a dashboard");
+        Stage { dashboard, live, ..self }
+    }
+
     /// Ends the dashboard and starts another over the same store: at this address, or somewhere else.
     pub(crate) async fn restart(self, at: Option<SocketAddr>) -> Stage {
         self.dashboard.shutdown().await;
         let at = at.unwrap_or_else(|| "127.0.0.1:0".parse().expect("an address"));
         let (dashboard, live) = run(&self.store, at, Limits::default()).await;
         Stage { dashboard, live, ..self }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

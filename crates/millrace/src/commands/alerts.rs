@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use millrace_connectors::alerts::{Alerts, Occurrence};
 use millrace_connectors::notify::{Channel, EntityAlerts, Message, Severity};
-use millrace_connectors::store::{JsonRow, Param, Store, WriteBatch};
+use millrace_connectors::store::{JsonRow, Param, Store};
 use millrace_model::Timestamp;
 use millrace_model::names::did_you_mean;
 use millrace_model::time::parse_duration;
@@ -15,7 +16,7 @@ use serde_json::Value;
 use super::role::ClusterOptions;
 use super::{Global, Invalid};
 use crate::product::store_url;
-use crate::roles::notify::tables::{Tables, integer, text};
+use crate::roles::notify::tables::{integer, text};
 use crate::settings::Settings;
 
 /// Options of `alerts`.
@@ -26,7 +27,8 @@ Examples:
   millrace alerts test ops                            send a message that says it is a test
   millrace alerts list --open
   millrace alerts ack fraud/velocity/card_1           somebody looks after it: no more messages about this occurrence
-  millrace alerts snooze fraud/velocity/card_1 --for 2h   nothing about its entity for two hours")]
+  millrace alerts snooze fraud/velocity/card_1 --for 2h   nothing about its entity for two hours
+  millrace alerts snooze fraud/velocity/card_1 --undo     tell of it again")]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,
@@ -61,6 +63,9 @@ enum Action {
         /// Who, for the record [default: the user's name]
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
+        /// Nobody looks after them after all: what was called off is told
+        #[arg(long)]
+        undo: bool,
         #[command(flatten)]
         cluster: ClusterOptions,
     },
@@ -70,8 +75,11 @@ enum Action {
         #[arg(required = true, value_name = "ALERT")]
         ids: Vec<String>,
         /// How long
-        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
-        duration: Duration,
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration, required_unless_present = "undo")]
+        duration: Option<Duration>,
+        /// End a snooze: tell of them again
+        #[arg(long, conflicts_with = "duration")]
+        undo: bool,
         /// Who, for the record [default: the user's name]
         #[arg(long, value_name = "NAME")]
         by: Option<String>,
@@ -89,11 +97,12 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
             Action::List { open, limit, json, cluster } => {
                 list(&store(&mut settings, &cluster).await?, open, limit, json).await?;
             }
-            Action::Ack { ids, by, cluster } => {
-                ack(&store(&mut settings, &cluster).await?, &ids, &worker(by)).await?;
+            Action::Ack { ids, by, undo, cluster } => {
+                ack(store(&mut settings, &cluster).await?, &ids, &worker(by), undo).await?;
             }
-            Action::Snooze { ids, duration, by, cluster } => {
-                snooze(&store(&mut settings, &cluster).await?, &ids, duration, &worker(by)).await?;
+            Action::Snooze { ids, duration, undo, by, cluster } => {
+                let duration = duration.filter(|_| !undo).unwrap_or_default();
+                snooze(store(&mut settings, &cluster).await?, &ids, duration, &worker(by)).await?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -181,42 +190,40 @@ fn line(row: &JsonRow) -> String {
     format!("{fired}  {severity:<8} {id:<40} {state:<12} {} rows  {}", integer(row, "hits"), text(row, "title"))
 }
 
-/// The last occurrence of an alert.
-async fn found(store: &Store, id: &str) -> anyhow::Result<JsonRow> {
-    let sql = "SELECT occurrence, source_table, entity FROM alerts_fired WHERE alert_id = $1 ORDER BY occurrence DESC LIMIT 1";
-    let mut rows = store.query(sql, &[Param::Text(id.into())]).await?;
-    let text = || Invalid(format!("there is no alert `{id}`; `millrace alerts list` shows their ids"));
-    Ok(rows.pop().ok_or_else(text)?)
+/// The last occurrences of these alerts.
+async fn found(alerts: &Alerts, ids: &[String]) -> anyhow::Result<Vec<Occurrence>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let text = || Invalid(format!("there is no alert `{id}`; `millrace alerts list` shows their ids"));
+        found.push(alerts.last(id).await?.ok_or_else(text)?);
+    }
+    Ok(found)
 }
 
-async fn ack(store: &Store, ids: &[String], by: &str) -> anyhow::Result<()> {
-    let tables = Tables::new()?;
-    let mut batch = WriteBatch::new("alerts");
-    for id in ids {
-        let row = found(store, id).await?;
-        let occurrence = Param::Integer(integer(&row, "occurrence"));
-        batch.upsert(
-            &tables.acks,
-            vec![Param::Text(id.clone()), occurrence, Param::Time(now()), Param::Text(by.into())],
-        )?;
+async fn ack(store: Store, ids: &[String], by: &str, undo: bool) -> anyhow::Result<()> {
+    let alerts = Alerts::new(store)?;
+    let found = found(&alerts, ids).await?;
+    if undo {
+        alerts.take_back(&found, by).await?;
+        println!("{} no longer acknowledged", found.len());
+    } else {
+        alerts.acknowledge(&found, by, now()).await?;
+        println!("{} acknowledged", found.len());
     }
-    store.write(&batch).await?;
-    println!("{} acknowledged", ids.len());
     Ok(())
 }
 
-async fn snooze(store: &Store, ids: &[String], duration: Duration, by: &str) -> anyhow::Result<()> {
-    let tables = Tables::new()?;
+async fn snooze(store: Store, ids: &[String], duration: Duration, by: &str) -> anyhow::Result<()> {
     let micros = i64::try_from(duration.as_micros()).context("that long is for ever; leave the route out")?;
     let (now, until) = (now(), Timestamp(now().0.saturating_add(micros)));
-    let mut batch = WriteBatch::new("alerts");
-    for id in ids {
-        let row = found(store, id).await?;
-        let (table, entity) = (text(&row, "source_table"), text(&row, "entity"));
-        println!("nothing about {entity} of {table} until {until}");
-        let cells =
-            [Param::Text(table), Param::Text(entity), Param::Time(until), Param::Time(now), Param::Text(by.into())];
-        batch.upsert(&tables.snoozes, cells.to_vec())?;
+    let alerts = Alerts::new(store)?;
+    let found = found(&alerts, ids).await?;
+    alerts.snooze(&found, until, by, now).await?;
+    for Occurrence { entity, source_table, .. } in &found {
+        match duration.is_zero() {
+            true => println!("{entity} of {source_table} is told of again"),
+            false => println!("nothing about {entity} of {source_table} until {until}"),
+        }
     }
-    Ok(store.write(&batch).await?)
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The parts a product is started from: broker, store, sinks, each with what the settings say of it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use millrace_broker::{Broker, BrokerSettings, FsyncPolicy};
@@ -11,11 +12,13 @@ use millrace_connectors::sink::SinkStats;
 use millrace_connectors::sink::search::{self as search_sink, SearchSettings, SearchSinkSettings};
 use millrace_connectors::sink::store::{self as store_sink, StoreSinkSettings};
 use millrace_connectors::store::Store;
+use millrace_dashboard::service::Mends;
 use millrace_model::names::did_you_mean;
 use millrace_model::{Contract, Role};
 use tokio::task::JoinHandle;
 
 use crate::commands::Invalid;
+use crate::commands::dead_letters::desk::Desk;
 use crate::pipelines::{Pipelines, Planned};
 use crate::roles::notify::Notifier;
 use crate::roles::score;
@@ -56,6 +59,11 @@ pub(super) fn search(
     let wanted = |table: &Contract| search.tables.is_empty() || search.tables.contains(&table.name);
     let tables = tables.into_iter().filter(wanted).collect();
     Ok((!search.url.is_empty()).then_some((search, tables)))
+}
+
+/// Repairs and redrives of dead letters, for the page.
+pub(super) fn mends(settings: &Settings, kafka: &ClientSettings, store: Store) -> Arc<dyn Mends> {
+    Arc::new(Desk::new(settings, kafka, store))
 }
 
 pub(super) async fn run_search(

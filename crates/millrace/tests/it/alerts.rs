@@ -13,7 +13,7 @@ use millrace_model::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::{PATIENCE, Up, run, said, wait_for};
+use crate::support::{PATIENCE, Up, post, run, said, wait_for};
 
 /// Key of the webhook's signature.
 const SECRET: &str = "a key of the test";
@@ -197,11 +197,22 @@ fn ten_thousand_hits_are_one_message_and_none_comes_twice() {
     let first = receiver.taken("/stock")[0].clone();
     assert_eq!(first["entities"][0]["title"], "Lamp is low");
     let alerts = |words: &[&str]| said(dir.path(), &[&["--config", config, "alerts"], words].concat());
+    // The page and the command say it in the same place.
+    let on_page = |query: &str| serde_json::from_str::<Value>(&up.get(&format!("/v1/alerts?{query}")).1).expect("JSON");
+    let lamp = on_page("route=stock");
+    let id = lamp["groups"][0]["occurrences"][0]["id"].as_str().expect("an id").to_owned();
+    let (status, answer) = post(&up.page, &format!("/v1/alerts/{id}/ack"), &json!({"by": "grace"}));
+    assert_eq!((status, &answer), (200, &json!({"acknowledged": 1, "by": "grace"})));
+    assert!(alerts(&["list", "--open", "--limit", "1"]).contains("acknowledged by grace"));
+    assert!(alerts(&["ack", "stock/p1", "--undo"]).contains("1 no longer acknowledged"));
+    assert_eq!(on_page("route=stock&state=open")["groups"][0]["entity"], "p1");
+    assert_eq!(on_page("route=fraud&state=open")["groups"][0]["alerts"], 200, "10,000 alerts about 50 cards");
     assert!(alerts(&["ack", "stock/p1", "--by", "ada"]).contains("1 acknowledged"));
     let listed = alerts(&["list", "--open", "--limit", "20000"]);
     assert!(listed.contains("stock/p1") && listed.contains("acknowledged by ada"), "{}", &listed[..400]);
     assert!(listed.ends_with("10001 alerts\n"), "{}", &listed[listed.len() - 200..]);
     assert!(alerts(&["snooze", "fraud/velocity/7", "--for", "1h"]).contains("nothing about card_7 of fraud_signals"));
+    assert!(alerts(&["snooze", "fraud/velocity/7", "--undo"]).contains("card_7 of fraud_signals is told of again"));
     let none = run(dir.path(), &["--config", config, "alerts", "ack", "stock/p9"]);
     assert_eq!(none.status.code(), Some(2));
     produce(&up, "stock_levels", &[stock("p1", "in_stock", 80), stock("p3", "out_of_stock", 0)]);

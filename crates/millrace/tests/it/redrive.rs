@@ -10,7 +10,7 @@ use millrace_connectors::kafka::rdkafka::consumer::{BaseConsumer, Consumer};
 use millrace_connectors::kafka::rdkafka::message::Headers;
 use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Up, audit, command, page_view, query, run, said, wait_for};
+use crate::support::{PATIENCE, Up, audit, command, page_view, post, query, run, said, wait_for};
 
 /// Partitions of `user_events`.
 const PARTITIONS: usize = 4;
@@ -131,4 +131,67 @@ fn letters_are_repaired_and_sent_again_once() {
     let kept = query(dir.path(), "SELECT value_base64 FROM dead_letters WHERE code = 'not_json'");
     let kept = base64::engine::general_purpose::STANDARD.decode(kept[0]["value_base64"].as_str().expect("bytes"));
     assert_eq!(kept.expect("base64"), b"not json at all");
+}
+
+#[test]
+fn letters_are_repaired_and_sent_again_on_the_page() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let up = Up::start(dir.path(), &["--no-simulate"]);
+    let values: Vec<String> = (0..4).map(wrong_type).chain([page_view("good")]).collect();
+    up.produce("user_events", values.iter().map(|value| Some(value.as_bytes())));
+    let ask = |path: &str| {
+        let (status, body) = up.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str::<Value>(&body).expect("JSON")
+    };
+    let say = |path: &str, body: Value| {
+        let (status, answer) = post(&up.page, path, &body);
+        assert_eq!(status, 200, "{path} {body}: {answer}");
+        answer
+    };
+    let listed = wait_for("four letters", || {
+        let listed = ask("/v1/dead-letters?code=wrong_type");
+        (listed["matching"] == 4).then_some(listed)
+    });
+    let ids: Vec<&str> =
+        listed["letters"].as_array().expect("letters").iter().filter_map(|l| l["id"].as_str()).collect();
+    // One by hand: who edits does not see the visitor, and the visitor is in what is sent.
+    let one = ask(&format!("/v1/dead-letters/{}", ids[0].replace('/', "%2F")));
+    let text = one["editable"].as_str().expect("a text").to_owned();
+    assert!(text.contains("⟦1⟧") && !text.contains("visitor-1"), "{text}");
+    let path = text.split("\"path\":").nth(1).and_then(|rest| rest.split([',', '}']).next()).expect("a path");
+    let edited = text.replace(&format!("\"path\":{path}"), "\"path\":\"/by-hand\"");
+    let (repair, redrive) = ("/v1/dead-letters/repair", "/v1/dead-letters/redrive");
+    let unchanged = say(repair, json!({"ids": [ids[0]], "value": text, "dry_run": true}));
+    assert!(
+        unchanged["refused"] == 1 && unchanged.to_string().contains("would still break its contract"),
+        "{unchanged}"
+    );
+    let dry = say(repair, json!({"ids": [ids[0]], "value": edited, "dry_run": true}));
+    assert!(dry["repaired"] == 1 && dry.to_string().contains("/by-hand"), "{dry}");
+    assert_eq!(
+        ask(&format!("/v1/dead-letters/{}", ids[0].replace('/', "%2F")))["repair"],
+        Value::Null,
+        "nothing is kept"
+    );
+    say(repair, json!({"ids": [ids[0]], "value": edited, "by": "ada"}));
+    // The others with a patch, by filter; what the page does and what the command does is one.
+    let patch = json!([{"op": "replace", "path": "/path", "value": "/patched"}]);
+    let rest: Vec<&str> = ids[1..].to_vec();
+    assert_eq!(say(repair, json!({"ids": rest, "patch": patch, "by": "ada"}))["repaired"], 3);
+    assert!(said(dir.path(), &["dead-letters", "show", ids[0]]).contains("by ada: edited on the page"));
+    let filter = json!({"code": "wrong_type", "since": "1h"});
+    assert_eq!(say(redrive, json!({"filter": filter, "dry_run": true}))["sent"], 4);
+    assert_eq!(say(redrive, json!({"filter": filter, "by": "ada"}))["sent"], 4);
+    let again = say(redrive, json!({"filter": filter}));
+    assert!(again["sent"] == 0 && again.to_string().contains("4 left: sent before"), "{again}");
+    assert_eq!(redriven(&up.kafka).len(), 4);
+    wait_for("the page knows what was sent", || (ask("/v1/dead-letters?state=sent")["matching"] == 4).then_some(()));
+    let one = ask(&format!("/v1/dead-letters/{}", ids[0].replace('/', "%2F")));
+    assert_eq!((&one["redrives"][0]["by"], &one["redrives"][0]["repaired"]), (&json!("ada"), &json!(true)));
+    drop(up.stop());
+    audit(dir.path());
+    let visitors =
+        query(dir.path(), "SELECT DISTINCT anonymous_id FROM user_events WHERE path IN ('/by-hand', '/patched')");
+    assert_eq!(visitors, [json!({"anonymous_id": "visitor-1"})], "what was hidden went back in");
 }

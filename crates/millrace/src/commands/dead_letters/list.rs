@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use millrace_connectors::store::{JsonRow, Param};
+use millrace_connectors::dead_letters::{LetterFilter, Letters, Listed};
+use millrace_connectors::store::JsonRow;
 use serde_json::Value;
 
 use super::filter::Filter;
-use super::letters::text;
 use crate::commands::role::ClusterOptions;
+use crate::roles::notify::tables::text;
 use crate::settings::Settings;
 
 /// Options of `list`.
@@ -40,23 +41,8 @@ enum Format {
 /// Runs it.
 pub(super) async fn run(mut settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
     let store = super::open_store(&mut settings, &options.cluster).await?;
-    let mut condition = options.filter.condition();
-    let sent = "SELECT count(*) FROM dead_letter_redrives AS s WHERE s.dead_letter_id = dead_letters.dead_letter_id";
-    let repaired = "SELECT max(r.repaired_at) FROM dead_letter_repairs AS r \
-                    WHERE r.dead_letter_id = dead_letters.dead_letter_id";
-    if options.open {
-        condition.sql = format!("{} AND ({sent}) = 0", condition.sql);
-    }
-    let count = format!("SELECT count(*) AS n FROM dead_letters WHERE {}", condition.sql);
-    let matching = store.query(&count, &condition.params).await?;
-    let matching = matching.first().and_then(|row| row.get("n")?.as_u64()).unwrap_or(0);
-    let limit = condition.place(Param::Integer(options.limit.into()));
-    let rows_sql = format!(
-        "SELECT dead_letter_id, kind, code, reason, first_seen, ({sent}) AS sent_again, ({repaired}) AS repaired_at \
-         FROM dead_letters WHERE {} ORDER BY first_seen DESC, dead_letter_id LIMIT {limit}",
-        condition.sql,
-    );
-    let rows = store.query(&rows_sql, &condition.params).await?;
+    let filter = LetterFilter { sent: options.open.then_some(false), ..options.filter.wanted() };
+    let Listed { rows, matching } = Letters::new(store.clone()).list(&filter, options.limit).await?;
     match options.format {
         Format::Json => rows.iter().for_each(|row| println!("{}", Value::Object(row.clone()))),
         Format::Table => {

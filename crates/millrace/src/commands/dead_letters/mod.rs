@@ -11,12 +11,13 @@
 //! A dead letter is never deleted: that it was sent again is a row of `dead_letter_redrives`, which becomes visible together
 //! with the record it tells of. So a crash leaves either both or none, and the same letter is not sent twice unless forced.
 //!
-//! Reading order: `filter` (which letters) → `letters` (what the store holds) → `soundness` (would it be counted now?) →
-//! `list`, `show`, `repair` (with `json_patch`), `redrive` (the commands) → `sender` (the transaction).
+//! What the store holds is `millrace_connectors::dead_letters`. Reading order: `filter` (which letters) → `soundness` (would it
+//! be counted now?) → `list`, `show`, `repair` (with `json_patch`), `redrive` (the commands) → `sender` (the transaction) → `desk`
+//! (the same for the page).
 
+pub(crate) mod desk;
 mod filter;
 mod json_patch;
-mod letters;
 mod list;
 mod redrive;
 mod repair;

@@ -1,4 +1,5 @@
-//! `millrace dead-letters redrive`: letters go again to the topics they came from, at a rate, each once unless forced.
+//! Letters go again to the topics they came from, at a rate, each once unless forced: for `millrace dead-letters redrive` and
+//! the page alike.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process::ExitCode;
@@ -6,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use clap::Args;
+use millrace_connectors::dead_letters::{Letter, Letters, decoded};
 use millrace_connectors::kafka::{ClientSettings, topics};
 use millrace_model::{Contracts, Timestamp};
 
 use super::filter::Filter;
-use super::letters::{Letter, decoded, ids, read};
 use super::sender::{Outbound, REDRIVES, Redrive, Sender};
 use super::soundness::Soundness;
 use crate::commands::Invalid;
@@ -21,6 +22,8 @@ use crate::topic_scan::scan;
 
 /// Letters of one transaction, at most.
 const TRANSACTION_LETTERS_MAX: usize = 20;
+/// Records a second, unless somebody says otherwise.
+pub(super) const RATE_USUAL: f64 = 100.0;
 
 /// Options of `redrive`.
 #[derive(Args, Debug)]
@@ -31,7 +34,7 @@ pub(super) struct Options {
     #[arg(long)]
     all: bool,
     /// Most records a second
-    #[arg(long, value_name = "N", default_value_t = 100.0, value_parser = rate)]
+    #[arg(long, value_name = "N", default_value_t = RATE_USUAL, value_parser = rate)]
     rate: f64,
     /// Say what would be sent, and send nothing
     #[arg(long)]
@@ -57,6 +60,25 @@ fn rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| format!("`{text}` is not a number of records a second"))
 }
 
+/// What is sent, how fast, and in whose name.
+#[derive(Clone, Debug)]
+pub(super) struct Rules {
+    pub(super) rate: f64,
+    pub(super) dry_run: bool,
+    pub(super) force: bool,
+    pub(super) unchecked: bool,
+    pub(super) late: bool,
+    pub(super) by: String,
+}
+
+/// What it came to.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Redriven {
+    pub(super) sent: u64,
+    /// How many stayed, by the reason.
+    pub(super) stayed: BTreeMap<&'static str, u64>,
+}
+
 /// What becomes of a letter.
 #[derive(Clone, PartialEq, Debug)]
 enum Verdict {
@@ -76,41 +98,68 @@ struct Facts {
 }
 
 /// Decides about one letter.
-fn verdict(facts: Facts, options: &Options) -> Verdict {
+fn verdict(facts: Facts, rules: &Rules) -> Verdict {
     match facts {
-        Facts { sent_before: 1.., .. } if !options.force => Verdict::Stay("sent before (--force sends again)"),
-        Facts { late: true, .. } if !options.late => {
-            Verdict::Stay("late: counted elsewhere already (--late sends them)")
-        }
+        Facts { sent_before: 1.., .. } if !rules.force => Verdict::Stay("sent before (--force sends again)"),
+        Facts { late: true, .. } if !rules.late => Verdict::Stay("late: counted elsewhere already (--late sends them)"),
         Facts { cut: true, .. } => Verdict::Stay("only the beginning of the value is kept: repair it with --value"),
-        Facts { broken: true, .. } if !options.unchecked => {
+        Facts { broken: true, .. } if !rules.unchecked => {
             Verdict::Stay("still breaking their contract: repair them (--unchecked sends them as they are)")
         }
         Facts { sent_before, .. } => Verdict::Send { attempt: sent_before + 1 },
     }
 }
 
-/// Runs it.
+/// Runs the command.
 pub(super) async fn run(mut settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
-    if options.filter.is_empty() && !options.all {
+    let filter = options.filter.wanted();
+    if filter.is_empty() && !options.all {
         return Err(Invalid("which letters? Name ids or conditions, or say --all".into()).into());
     }
     let store = super::open_store(&mut settings, &options.cluster).await?;
     let kafka = cluster(&settings, &settings.data_dir()?)?;
-    let mut soundness = Soundness::new(&settings)?;
-    let redrives = Contracts::builtin().get(REDRIVES).cloned().context("contract dead_letter_redrives is missing")?;
-    topics::ensure(&kafka, std::slice::from_ref(&redrives), settings.kafka.replication).await?;
-    // The id first: from here on nobody else sends, so what is read next is all there is.
-    let sender = if options.dry_run { None } else { Some(Sender::new(&kafka)?) };
-    let sent_before = sent_before(&kafka).await?;
-    let found = ids(&store, &options.filter).await?;
-    let by = super::worker(options.by.as_deref());
+    let rules = Rules {
+        rate: options.rate,
+        dry_run: options.dry_run,
+        force: options.force,
+        unchecked: options.unchecked,
+        late: options.late,
+        by: super::worker(options.by.as_deref()),
+    };
+    let letters = Letters::new(store.clone());
+    let found = letters.ids(&filter).await?;
     let bar = crate::progress::bar(found.len() as u64, "sending");
-    let (mut sent, mut stayed, mut pace) = (0_u64, BTreeMap::<&str, u64>::new(), Pace::new(options.rate));
-    for some in found.chunks(TRANSACTION_LETTERS_MAX.min((options.rate.ceil() as usize).max(1))) {
+    let done = redrive(&settings, &kafka, &letters, &found, &rules, |letters| bar.inc(letters)).await?;
+    bar.finish_and_clear();
+    println!("{} {}", done.sent, if rules.dry_run { "would be sent again" } else { "sent again" });
+    done.stayed.iter().for_each(|(why, count)| println!("{count} left: {why}"));
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Sends these letters again, as the rules say; `progress` hears of every few that are done with.
+///
+/// # Errors
+/// Kafka, the store; what was sent before that stays sent, and is not sent by the next try.
+pub(super) async fn redrive(
+    settings: &Settings,
+    kafka: &ClientSettings,
+    letters: &Letters,
+    found: &[String],
+    rules: &Rules,
+    progress: impl Fn(u64),
+) -> anyhow::Result<Redriven> {
+    let mut soundness = Soundness::new(settings)?;
+    let redrives = Contracts::builtin().get(REDRIVES).cloned().context("contract dead_letter_redrives is missing")?;
+    topics::ensure(kafka, std::slice::from_ref(&redrives), settings.kafka.replication).await?;
+    // The id first: from here on nobody else sends, so what is read next is all there is.
+    let sender = if rules.dry_run { None } else { Some(Sender::new(kafka)?) };
+    let sent_before = sent_before(kafka).await?;
+    let (mut done, mut pace) = (Redriven::default(), Pace::new(rules.rate));
+    for some in found.chunks(TRANSACTION_LETTERS_MAX.min((rules.rate.ceil() as usize).max(1))) {
         let now = Timestamp::from_system_time(SystemTime::now());
         let mut outbound = Vec::new();
-        for letter in read(&store, some).await? {
+        for letter in letters.read(some).await? {
             let value = letter.current()?;
             let facts = Facts {
                 sent_before: sent_before.get(&letter.letter.dead_letter_id).copied().unwrap_or(0),
@@ -118,23 +167,20 @@ pub(super) async fn run(mut settings: Settings, options: Options) -> anyhow::Res
                 cut: letter.is_cut() && letter.repair.is_none(),
                 broken: soundness.fault(&letter.letter.topic, value.as_deref(), now).is_some(),
             };
-            match verdict(facts, &options) {
-                Verdict::Stay(why) => *stayed.entry(why).or_default() += 1,
-                Verdict::Send { attempt } => outbound.push(of_letter(&letter, value, attempt, now, &by)?),
+            match verdict(facts, rules) {
+                Verdict::Stay(why) => *done.stayed.entry(why).or_default() += 1,
+                Verdict::Send { attempt } => outbound.push(of_letter(&letter, value, attempt, now, &rules.by)?),
             }
         }
-        bar.inc(some.len() as u64);
+        progress(some.len() as u64);
         if let Some(sender) = sender.as_ref().filter(|_| !outbound.is_empty()) {
             pace.wait_for(outbound.len()).await;
+            let sent = done.sent;
             sender.send(&outbound).with_context(|| format!("{sent} letters were sent before this; do it again"))?;
         }
-        sent += outbound.len() as u64;
+        done.sent += outbound.len() as u64;
     }
-    bar.finish_and_clear();
-    println!("{sent} {}", if options.dry_run { "would be sent again" } else { "sent again" });
-    stayed.iter().for_each(|(why, count)| println!("{count} left: {why}"));
-    store.close().await;
-    Ok(ExitCode::SUCCESS)
+    Ok(done)
 }
 
 fn of_letter(
@@ -198,13 +244,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
 
     #[test]
     fn verdicts() {
@@ -214,16 +253,22 @@ mod tests {
         for (facts, said, sends) in [
             (ready, "", Some(1)),
             (again, "", None),
-            (again, "--force", Some(3)),
-            (late, "--force", None),
-            (late, "--late", Some(1)),
-            (cut, "--unchecked", None),
-            (broken, "--force", None),
-            (broken, "--unchecked", Some(1)),
+            (again, "force", Some(3)),
+            (late, "force", None),
+            (late, "late", Some(1)),
+            (cut, "unchecked", None),
+            (broken, "force", None),
+            (broken, "unchecked", Some(1)),
         ] {
-            let line = ["redrive", "--all", said];
-            let line = Line::parse_from(line.iter().filter(|word| !word.is_empty()));
-            let found = verdict(facts, &line.options);
+            let rules = Rules {
+                rate: RATE_USUAL,
+                dry_run: false,
+                force: said == "force",
+                unchecked: said == "unchecked",
+                late: said == "late",
+                by: String::new(),
+            };
+            let found = verdict(facts, &rules);
             assert_eq!(matches!(found, Verdict::Send { .. }), sends.is_some(), "{facts:?} {said}: {found:?}");
             if let (Verdict::Send { attempt }, Some(expected)) = (found, sends) {
                 assert_eq!(attempt, expected, "{facts:?} {said}");

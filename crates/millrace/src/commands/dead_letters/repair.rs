@@ -1,4 +1,5 @@
-//! `millrace dead-letters repair`: another value for one letter, or a JSON patch (RFC 6902) over many. Nothing is sent.
+//! Another value for one letter, or a JSON patch (RFC 6902) over many: for `millrace dead-letters repair` and the page alike.
+//! Nothing is sent.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,12 +8,12 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 use clap::Args;
+use millrace_connectors::dead_letters::{Letter, Letters, Repair};
 use millrace_model::Timestamp;
 use serde_json::Value;
 
 use super::filter::Filter;
 use super::json_patch::Patch;
-use super::letters::{Letter, Repair, ids, keep, read};
 use super::soundness::Soundness;
 use crate::commands::Invalid;
 use crate::commands::role::ClusterOptions;
@@ -52,65 +53,108 @@ pub(super) struct Options {
 }
 
 /// What becomes of the values.
-enum How {
+pub(super) enum How {
     Value(Vec<u8>),
     Patch(Patch),
 }
 
-/// Runs it.
+/// What is kept, and in whose name.
+pub(super) struct Rules {
+    pub(super) how: How,
+    /// What is done, for the record.
+    pub(super) in_words: String,
+    pub(super) dry_run: bool,
+    pub(super) unchecked: bool,
+    pub(super) by: String,
+}
+
+/// What it came to.
+#[derive(Debug, Default)]
+pub(super) struct Repaired {
+    pub(super) kept: u64,
+    /// The first few, of a dry run: id, value before, value after.
+    pub(super) shown: Vec<(String, Option<Vec<u8>>, Vec<u8>)>,
+    /// What cannot be repaired so, and why.
+    pub(super) refused: Vec<(String, String)>,
+}
+
+/// Runs the command.
 pub(super) async fn run(mut settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
-    let how = how(&options)?;
-    if options.filter.is_empty() && !options.all {
+    let filter = options.filter.wanted();
+    let rules = Rules {
+        how: how(&options)?,
+        in_words: in_words(&options),
+        dry_run: options.dry_run,
+        unchecked: options.unchecked,
+        by: super::worker(options.by.as_deref()),
+    };
+    if filter.is_empty() && !options.all {
         return Err(Invalid("which letters? Name ids or conditions, or say --all".into()).into());
     }
     let store = super::open_store(&mut settings, &options.cluster).await?;
-    let mut soundness = Soundness::new(&settings)?;
-    let found = ids(&store, &options.filter).await?;
+    let letters = Letters::new(store.clone());
+    let found = letters.ids(&filter).await?;
     if found.is_empty() {
         return Err(
             Invalid("no dead letter is like that; `millrace dead-letters list` shows what there is".into()).into()
         );
     }
-    if let (How::Value(_), true) = (&how, found.len() != 1) {
+    if let (How::Value(_), true) = (&rules.how, found.len() != 1) {
         let text = format!("--value is for one letter, but {} are like that; use --patch for many", found.len());
         return Err(Invalid(text).into());
     }
-    let by = super::worker(options.by.as_deref());
-    let (mut kept, mut shown, mut refused) = (0, 0, Vec::new());
+    let done = repair(&settings, &letters, &found, &rules).await?;
+    for (id, before, after) in &done.shown {
+        println!("{id}\n- {}\n+ {}", one_line(before.as_deref()), one_line(Some(after)));
+    }
+    done.refused.iter().for_each(|(id, why)| eprintln!("{id}: {why}"));
+    let words =
+        if rules.dry_run { "would be repaired" } else { "repaired; `millrace dead-letters redrive` sends them" };
+    println!("{} {words}; {} cannot be repaired so", done.kept, done.refused.len());
+    store.close().await;
+    Ok(if done.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Keeps other values for these letters, as the rules say.
+///
+/// # Errors
+/// The store; what was kept before that stays.
+pub(super) async fn repair(
+    settings: &Settings,
+    letters: &Letters,
+    found: &[String],
+    rules: &Rules,
+) -> anyhow::Result<Repaired> {
+    let mut soundness = Soundness::new(settings)?;
+    let mut done = Repaired::default();
     for some in found.chunks(KEEP_AT_ONCE) {
         let now = Timestamp::from_system_time(SystemTime::now());
         let mut repairs = Vec::new();
-        for letter in read(&store, some).await? {
+        for letter in letters.read(some).await? {
             let id = letter.letter.dead_letter_id.clone();
-            let value = match repaired(&letter, &how) {
+            let value = match repaired(&letter, &rules.how) {
                 Ok(value) => value,
                 Err(why) => {
-                    refused.push((id, why));
+                    done.refused.push((id, why));
                     continue;
                 }
             };
-            if let (Some(fault), false) = (soundness.fault(&letter.letter.topic, Some(&value), now), options.unchecked)
-            {
-                refused.push((id, format!("it would still break its contract: {fault}")));
+            if let (Some(fault), false) = (soundness.fault(&letter.letter.topic, Some(&value), now), rules.unchecked) {
+                done.refused.push((id, format!("it would still break its contract: {fault}")));
                 continue;
             }
-            if options.dry_run && shown < SHOWN_MAX {
-                shown += 1;
-                println!("{id}\n- {}\n+ {}", one_line(letter.current()?.as_deref()), one_line(Some(&value)));
+            if rules.dry_run && done.shown.len() < SHOWN_MAX {
+                done.shown.push((id.clone(), letter.current()?, value.clone()));
             }
-            repairs.push((id, Repair { value, how: in_words(&options), at: String::new(), by: by.clone() }));
+            let (how, by) = (rules.in_words.clone(), rules.by.clone());
+            repairs.push((id, Repair { value, how, at: String::new(), by }));
         }
-        kept += repairs.len();
-        if !options.dry_run && !repairs.is_empty() {
-            keep(&store, &repairs, now).await?;
+        done.kept += repairs.len() as u64;
+        if !rules.dry_run && !repairs.is_empty() {
+            letters.keep(&repairs, now).await?;
         }
     }
-    refused.iter().for_each(|(id, why)| eprintln!("{id}: {why}"));
-    let done =
-        if options.dry_run { "would be repaired" } else { "repaired; `millrace dead-letters redrive` sends them" };
-    println!("{kept} {done}; {} cannot be repaired so", refused.len());
-    store.close().await;
-    Ok(if refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(done)
 }
 
 fn how(options: &Options) -> anyhow::Result<How> {

@@ -4,11 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use millrace_connectors::store::{Param, Store};
+use millrace_connectors::dead_letters::{Letter, Letters, decoded};
 
-use super::letters::{Letter, decoded, read, text};
 use crate::commands::Invalid;
 use crate::commands::role::ClusterOptions;
+use crate::roles::notify::tables::text;
 use crate::settings::Settings;
 
 /// Bytes of a line of a hexadecimal dump.
@@ -44,7 +44,8 @@ enum Form {
 /// Runs it.
 pub(super) async fn run(mut settings: Settings, options: Options) -> anyhow::Result<ExitCode> {
     let store = super::open_store(&mut settings, &options.cluster).await?;
-    let found = read(&store, std::slice::from_ref(&options.id)).await?;
+    let letters = Letters::new(store.clone());
+    let found = letters.read(std::slice::from_ref(&options.id)).await?;
     let Some(letter) = found.first() else {
         let text = format!("there is no dead letter `{}`; `millrace dead-letters list` shows their ids", options.id);
         return Err(Invalid(text).into());
@@ -54,7 +55,7 @@ pub(super) async fn run(mut settings: Settings, options: Options) -> anyhow::Res
         std::io::stdout().write_all(&value.unwrap_or_default())?;
     } else {
         println!("{}", head(letter)?);
-        sent_again(&store, &options.id).await?;
+        sent_again(&letters, &options.id).await?;
         let which = match (&letter.repair, options.received) {
             (Some(_), false) => "repaired value",
             _ => "value as received",
@@ -91,10 +92,8 @@ fn head(letter: &Letter) -> anyhow::Result<String> {
     Ok(lines.into_iter().map(|(name, text)| format!("{name:<12} {text}")).collect::<Vec<_>>().join("\n"))
 }
 
-async fn sent_again(store: &Store, id: &str) -> anyhow::Result<()> {
-    let sql =
-        "SELECT topic, redriven_at, redriven_by FROM dead_letter_redrives WHERE dead_letter_id = $1 ORDER BY attempt";
-    for row in store.query(sql, &[Param::Text(id.into())]).await? {
+async fn sent_again(letters: &Letters, id: &str) -> anyhow::Result<()> {
+    for row in letters.redrives(id).await? {
         println!(
             "sent again   {} by {} to {}",
             text(&row, "redriven_at"),

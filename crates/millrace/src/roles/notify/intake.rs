@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use anyhow::bail;
+use millrace_connectors::alerts::Tables;
 use millrace_connectors::kafka::tail::{Record, Start, Tailed, tail};
 use millrace_connectors::kafka::{ClientSettings, Place};
 use millrace_connectors::store::{OffsetAdvance, Param, Store, StoreError, WriteBatch};
@@ -15,7 +16,7 @@ use serde_json::{Map, Value};
 
 use super::now;
 use super::rule::{Judged, Known, Rule, Step, is_old, step};
-use super::tables::{Delivery, State, Tables, known};
+use super::tables::{Delivery, State, known};
 
 /// Name under which the role keeps its offsets.
 const NOTIFY_GROUP: &str = "millrace-notify";

@@ -24,6 +24,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
 use millrace_connectors::Shutdown;
+use millrace_connectors::alerts::Tables;
 use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::notify::Channel;
 use millrace_connectors::store::Store;
@@ -34,7 +35,6 @@ use intake::Intake;
 use outbox::Outbox;
 use rule::Rule;
 use settings::Notify;
-use tables::Tables;
 
 /// The role, ready to run: its settings are checked and its secrets read.
 pub(crate) struct Notifier {

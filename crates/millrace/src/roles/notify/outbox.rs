@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use millrace_connectors::alerts::Tables;
 use millrace_connectors::notify::{Channel, ENTITIES_MAX, EntityAlerts, Message, NotifyError};
 use millrace_connectors::store::{Store, StoreError, WriteBatch};
 use millrace_connectors::{Ending, Shutdown};
@@ -18,7 +19,7 @@ use millrace_model::{Classified, ErrorKind, Timestamp};
 
 use super::now;
 use super::rule::{Rule, Waiting, due};
-use super::tables::{Delivery, State, Tables, evidence, last_sent, waiting};
+use super::tables::{Delivery, State, evidence, last_sent, waiting};
 
 /// How often a channel looks for something to send.
 const LOOK: Duration = Duration::from_millis(500);

@@ -1,12 +1,11 @@
-//! The store's tables about alerts (migration 4): what is read from them and how rows are made for them.
+//! The store's tables about alerts (`millrace_connectors::alerts`), as this role reads and writes them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::HashMap;
 
+use millrace_connectors::alerts::{ACKNOWLEDGED, WAITING};
 use millrace_connectors::notify::Severity;
-use millrace_connectors::store::{JsonRow, Param, Store, StoreError, Table};
-use millrace_model::contract::TopicSettings;
-use millrace_model::{Column, ColumnType, Contract, Role, Timestamp};
+use millrace_connectors::store::{JsonRow, Param, Store, StoreError};
+use millrace_model::Timestamp;
 use serde_json::Value;
 
 use super::rule::Known;
@@ -15,91 +14,6 @@ use super::rule::Known;
 const IDS_AT_ONCE: usize = 500;
 /// Deliveries of a channel that are looked at together.
 pub(super) const DELIVERIES_MAX: usize = 100_000;
-
-/// The tables that are written.
-#[derive(Clone)]
-pub(crate) struct Tables {
-    pub(super) fired: Arc<Table>,
-    pub(super) deliveries: Arc<Table>,
-    pub(crate) acks: Arc<Table>,
-    pub(crate) snoozes: Arc<Table>,
-}
-
-impl Tables {
-    /// As migration 4 makes them.
-    ///
-    /// # Errors
-    /// None of these names is too long.
-    pub(crate) fn new() -> Result<Self, StoreError> {
-        use ColumnType::{Integer, Text, Timestamp};
-        // The evidence goes in as JSON text, for a column of JSON.
-        let json = ColumnType::Map(Box::new(Text));
-        let fired = [
-            ("alert_id", Text),
-            ("occurrence", Integer),
-            ("route", Text),
-            ("source_table", Text),
-            ("entity", Text),
-            ("severity", Text),
-            ("title", Text),
-            ("evidence", json),
-            ("hits", Integer),
-            ("event_time", Timestamp),
-            ("fired_at", Timestamp),
-            ("updated_at", Timestamp),
-            ("resolved_at", Timestamp),
-        ];
-        let deliveries = [
-            ("alert_id", Text),
-            ("occurrence", Integer),
-            ("cause", Text),
-            ("channel", Text),
-            ("route", Text),
-            ("state", Text),
-            ("message_id", Text),
-            ("queued_at", Timestamp),
-            ("sent_at", Timestamp),
-            ("error", Text),
-        ];
-        let acks = [("alert_id", Text), ("occurrence", Integer), ("acked_at", Timestamp), ("acked_by", Text)];
-        let snoozes = [
-            ("source_table", Text),
-            ("entity", Text),
-            ("until", Timestamp),
-            ("snoozed_at", Timestamp),
-            ("snoozed_by", Text),
-        ];
-        Ok(Tables {
-            fired: table("alerts_fired", &fired, &["alert_id", "occurrence"])?,
-            deliveries: table("alert_deliveries", &deliveries, &["alert_id", "occurrence", "cause", "channel"])?,
-            acks: table("alert_acks", &acks, &["alert_id", "occurrence"])?,
-            snoozes: table("alert_snoozes", &snoozes, &["source_table", "entity"])?,
-        })
-    }
-}
-
-fn table(name: &str, columns: &[(&str, ColumnType)], key: &[&str]) -> Result<Arc<Table>, StoreError> {
-    let column = |(name, column_type): &(&str, ColumnType)| Column {
-        name: (*name).into(),
-        column_type: column_type.clone(),
-        required: false,
-        nullable: true,
-        not_empty: false,
-        description: String::new(),
-    };
-    let contract = Contract {
-        name: name.into(),
-        description: String::new(),
-        role: Role::System,
-        columns: columns.iter().map(column).collect(),
-        key: key.iter().map(|name| (*name).to_owned()).collect(),
-        event_time: None,
-        watermark_delay_micros: 0,
-        deduplicate_by: Vec::new(),
-        topic: TopicSettings { partitions: 1, config: BTreeMap::new() },
-    };
-    Table::of(&contract).map(Arc::new)
-}
 
 /// One row of `alert_deliveries`, with what a message needs of its alert.
 #[derive(Clone, PartialEq, Debug)]
@@ -134,11 +48,11 @@ impl Delivery {
     pub(super) fn row(&self, state: State<'_>) -> Vec<Param> {
         let text = |text: &str| Param::Text(text.into());
         let (name, message_id, sent_at, error) = match state {
-            State::Waiting => ("waiting", Param::Null, Param::Null, Param::Null),
+            State::Waiting => (WAITING, Param::Null, Param::Null, Param::Null),
             State::Sending(id) => ("sending", text(id), Param::Null, Param::Null),
             State::Sent(id, at) => ("sent", text(id), Param::Time(at), Param::Null),
             State::Failed(id, why) => ("failed", text(id), Param::Null, text(why)),
-            State::Acknowledged => ("acknowledged", Param::Null, Param::Null, Param::Null),
+            State::Acknowledged => (ACKNOWLEDGED, Param::Null, Param::Null, Param::Null),
         };
         vec![
             text(&self.alert_id),

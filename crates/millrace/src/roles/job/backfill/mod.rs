@@ -287,7 +287,8 @@ impl Running<'_> {
                     records_max: self.settings.epoch_records_max,
                     bytes_max: self.settings.epoch_bytes_max,
                 };
-                self.input.take(Instant::now() + wait, bounds)?
+                let until = Instant::now() + wait;
+                self.input.take(until, until, bounds)?
             }
         };
         if epoch.records == 0 && messages.is_empty() {
