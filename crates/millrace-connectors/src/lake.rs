@@ -18,7 +18,7 @@
 //!
 //! Reading order: `settings` (limits) → `layout` (names) → `storage` (folder or bucket; `s3`) → `catalog` (which files count)
 //! → `claims` → `recovery` (what a start does) → `start` → `buffer` → `encode` (records to files) → `write` → `session` (the
-//! loop) → `merge` (small files into one) → `inspect`, `reader` (what is there) → `read` (the records again) → `past`, `ordered`
+//! loop) → `merge` (small files into one) → `retention` (old days) → `inspect`, `reader` (what is there) → `read` (the records again) → `past`, `ordered`
 //! (the records again as the partitions had them: from where to where, in the order of offsets).
 
 mod buffer;
@@ -33,6 +33,7 @@ mod past;
 mod read;
 mod reader;
 mod recovery;
+mod retention;
 mod s3;
 mod session;
 mod settings;
@@ -44,6 +45,7 @@ use std::sync::Arc;
 
 use millrace_model::{Classified, Contract, ErrorKind};
 
+pub use encode::to_parquet;
 pub use inspect::{LakeTopic, inspect};
 pub use ordered::{LakeBatch, LakePartition, LakeRange, LakeRun};
 pub use past::{LakePart, LakeSpan};

@@ -163,6 +163,7 @@ impl Product {
         let lake = (roles.lake && settings.lake.enabled).then(|| {
             let mut lake = LakeSettings::new(kafka.clone(), lake_dir.clone());
             lake.limits.wait_ms_max = u64::try_from(settings.lake.flush_interval.as_millis()).unwrap_or(u64::MAX);
+            lake.retention = Some(settings.lake.retention).filter(|keep| !keep.is_zero());
             lake.shared = roles.alone;
             let sources: Vec<Contract> = planned.contracts.of_role(Role::Source).cloned().collect();
             tokio::spawn(run_lake(lake, sources, SinkStats::default(), sink_shutdown.clone()))

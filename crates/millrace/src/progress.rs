@@ -20,6 +20,11 @@ pub(crate) fn counter(what: &'static str) -> ProgressBar {
     decorate(ProgressBar::no_length(), "{msg:12} {spinner} {human_pos}  {per_sec}  {elapsed}", what)
 }
 
+/// A line of bytes read of those there are, most of which may not be needed.
+pub(crate) fn bytes(what: &'static str) -> ProgressBar {
+    decorate(ProgressBar::new(0), "{msg:12} {spinner} {bytes} read of {total_bytes}  {elapsed}", what)
+}
+
 fn decorate(bar: ProgressBar, style: &str, what: &'static str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -223,11 +223,14 @@ pub(crate) struct Lake {
     /// Longest time a record waits for its file.
     #[serde(deserialize_with = "duration")]
     pub(crate) flush_interval: Duration,
+    /// Days that ended longer ago are deleted; `0s`: none are.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) retention: Duration,
 }
 
 impl Default for Lake {
     fn default() -> Self {
-        Lake { enabled: true, dir: None, flush_interval: Duration::from_secs(60) }
+        Lake { enabled: true, dir: None, flush_interval: Duration::from_secs(60), retention: Duration::ZERO }
     }
 }
 

@@ -177,6 +177,19 @@ fn parquet(batch: &RecordBatch) -> Result<Vec<u8>, ParquetError> {
     writer.into_inner()
 }
 
+/// Rows as one Parquet file, compressed as the lake's are.
+///
+/// # Errors
+/// `Internal`: a column that Parquet has no form for.
+pub fn to_parquet(columns: &SchemaRef, batches: &[RecordBatch]) -> Result<Vec<u8>, SinkError> {
+    let write = || -> Result<Vec<u8>, ParquetError> {
+        let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(columns), Some(properties()?.build()))?;
+        batches.iter().try_for_each(|batch| writer.write(batch))?;
+        writer.into_inner()
+    };
+    write().map_err(|e| SinkError::new(ErrorKind::Internal, format!("write Parquet: {e}")))
+}
+
 /// Every column has the least and the greatest value of each page; long ones are cut.
 fn properties() -> Result<WriterPropertiesBuilder, ParquetError> {
     let mut properties = WriterProperties::builder()

@@ -60,6 +60,13 @@ impl LakePart {
         self.files.iter().map(|file| file.name.last + 1).max()
     }
 
+    /// Records in it at most: what the files' names span.
+    pub fn records_most(&self) -> u64 {
+        let spanned: i64 = self.files.iter().map(|file| file.name.last - file.name.first + 1).sum();
+        let all = self.next().unwrap_or(0) - self.first().unwrap_or(0);
+        spanned.min(all).unsigned_abs()
+    }
+
     /// Offsets from `from` to `end` (exclusive) that no file spans, where at least `least` follow each other.
     pub fn holes(&self, from: i64, end: i64, least: i64) -> Vec<(i64, i64)> {
         let mut holes = Vec::new();
@@ -132,7 +139,7 @@ mod tests {
             Stored { path: name.path("t", Hour::of(Timestamp(0))), name, bytes: 1 }
         };
         let part = LakePart { files: [(10, 19), (12, 40), (41, 41), (50, 60)].map(stored).to_vec() };
-        assert_eq!((part.first(), part.next()), (Some(10), Some(61)));
+        assert_eq!((part.first(), part.next(), part.records_most()), (Some(10), Some(61), 51));
         for (from, end, least, expected) in [
             (10, 61, 1, vec![(42, 50)]),
             (10, 61, 9, vec![]),

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::buffer::{Buffer, RawRecord, Records};
 use super::merge::{self, Merged};
+use super::retention::{self, Deleted};
 use super::settings::{LAKE_GROUP, LakeSettings};
 use super::start;
 use super::storage::Storage;
@@ -168,13 +169,21 @@ impl<'a> Session<'a> {
         Ok(Some(false))
     }
 
-    /// Merges old hours beside reading and writing.
+    /// Deletes old days and merges old hours, beside reading and writing.
     fn merge_when_due(&mut self) {
         if self.merging.as_ref().is_some_and(|merging| !merging.is_finished()) || !self.merge_due.passed() {
             return;
         }
         let (storage, settings, archived) = (self.writer.storage(), self.settings.merge, self.archived.clone());
+        let keep = self.settings.retention;
         self.merging = Some(tokio::spawn(async move {
+            if let Some(keep) = keep {
+                match retention::pass(&storage, keep, &archived, now()).await {
+                    Ok(Deleted { files: 0, .. }) => {}
+                    Ok(Deleted { files, bytes }) => tracing::info!(files, bytes, "deleted files of old days"),
+                    Err(error) => tracing::warn!(%error, "old days not deleted; tried again later"),
+                }
+            }
             match merge::pass(&storage, settings, &archived, now()).await {
                 Ok(merged) if merged == Merged::default() => {}
                 Ok(Merged { files, into, left_over }) => tracing::info!(files, into, left_over, "merged files"),

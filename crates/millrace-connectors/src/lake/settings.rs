@@ -21,6 +21,8 @@ pub struct LakeSettings {
     pub limits: LakeLimits,
     /// When small files become one.
     pub merge: MergeSettings,
+    /// Days that ended longer ago are deleted; `None`: none are.
+    pub retention: Option<Duration>,
     /// Several archivers divide the partitions among them, as members of group [`LAKE_GROUP`].
     pub shared: bool,
 }
@@ -33,6 +35,7 @@ impl LakeSettings {
             place: place.into(),
             limits: LakeLimits::default(),
             merge: MergeSettings::default(),
+            retention: None,
             shared: false,
         }
     }

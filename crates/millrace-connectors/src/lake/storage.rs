@@ -145,6 +145,18 @@ impl Storage {
         }
     }
 
+    /// Deletes a folder of an hour, and that of its day, when nothing is in them any more. A bucket has no folders.
+    pub(super) fn delete_empty(&self, hour: &str) {
+        let Kind::Folder { folder, .. } = &self.kind else { return };
+        let hour = folder.join(hour);
+        // Refused while a file is in it; who writes one the moment after makes the folder again.
+        if std::fs::remove_dir(&hour).is_ok()
+            && let Some(day) = hour.parent()
+        {
+            let _ = std::fs::remove_dir(day);
+        }
+    }
+
     /// Deletes what a crash left of files that were never finished: their staging names, which no listing shows. A bucket
     /// has none.
     pub(super) fn delete_staged(&self, topic: &str) -> Result<usize, SinkError> {

@@ -5,9 +5,12 @@
 //!                                    ▲              └▶ tables that read this table (in the same run)
 //!                                    └──────────────────┘
 //! ```
+//!
+//! Topics can be read from the lake instead of files (`past`).
 
 mod input;
 mod output;
+mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -19,12 +22,15 @@ use indicatif::ProgressBar;
 use millrace_engine::job::{Advance, EpochOutput, OperatorProfile, SourceBatch, SourceRecord, TableRows};
 use millrace_engine::sql::Origin;
 use millrace_engine::{EngineError, Job, JobPlan, JobSettings};
-use millrace_model::Timestamp;
 use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::RecordCounts;
+use millrace_model::{Role, Timestamp};
 
+use crate::history::records;
 use input::Lines;
 pub(crate) use output::Output;
+pub(crate) use past::Past;
+use past::{PastFeed, PastSource};
 
 /// Bytes of a file taken into one epoch.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -49,6 +55,8 @@ pub(crate) fn is_bounded(plan: &JobPlan) -> bool {
 struct Part {
     job: Job,
     files: Vec<File>,
+    /// What is left of its topics in the lake.
+    past: Option<PastFeed>,
     /// Records of other tables of the run, by source.
     waiting: BTreeMap<String, Vec<Vec<u8>>>,
     /// Offset of the next record of each table source.
@@ -62,22 +70,29 @@ struct File {
     lines: Option<Lines>,
 }
 
-/// Runs the jobs until their files are read and every window is closed; counts what every operator does if `profiled`.
+/// Runs the jobs until their files are read and every window is closed; topics are read from the lake, if there is one. Counts
+/// what every operator does if `profiled`.
 ///
 /// # Errors
 /// A file that cannot be read, a source that is no file of the run, or the engine.
-pub(crate) fn run(plans: Vec<JobPlan>, profiled: bool, output: &mut Output) -> anyhow::Result<Report> {
+pub(crate) fn run(
+    plans: Vec<JobPlan>,
+    past: Option<&Past>,
+    profiled: bool,
+    output: &mut Output,
+) -> anyhow::Result<Report> {
     let made: BTreeSet<String> =
         plans.iter().flat_map(|plan| plan.tables.iter().map(|table| table.contract.name.clone())).collect();
-    let mut parts = plans.into_iter().map(|plan| part(plan, &made)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut parts = plans.into_iter().map(|plan| part(plan, &made, past)).collect::<anyhow::Result<Vec<_>>>()?;
     if profiled {
         parts.iter_mut().for_each(|part| part.job.start_profile());
     }
     // Only these tables' rows are kept until they have been read.
     let read: BTreeSet<String> = parts.iter().flat_map(|part| part.waiting.keys().cloned()).collect();
-    let bytes =
+    let bytes: u64 =
         parts.iter().flat_map(|part| &part.files).filter_map(|file| file.lines.as_ref()).map(Lines::bytes).sum();
-    let bar = crate::progress::bar(bytes, "reading");
+    let records: u64 = parts.iter().filter_map(|part| part.past.as_ref()).map(|past| past.records_most).sum();
+    let bar = crate::progress::bar(bytes + records, "reading");
     let mut ended: BTreeSet<String> = BTreeSet::new();
     loop {
         let mut busy = false;
@@ -117,10 +132,19 @@ pub(crate) fn run(plans: Vec<JobPlan>, profiled: bool, output: &mut Output) -> a
     Ok(report)
 }
 
-fn part(plan: JobPlan, made: &BTreeSet<String>) -> anyhow::Result<Part> {
+fn part(plan: JobPlan, made: &BTreeSet<String>, past: Option<&Past>) -> anyhow::Result<Part> {
+    let (mut columns, mut watched) = records::columns(&plan);
+    let archived: BTreeSet<String> = plan
+        .sources
+        .iter()
+        .filter(|source| source.contract.role == Role::Source)
+        .map(|source| source.contract.name.clone())
+        .collect();
+    let mut of_lake = Vec::new();
     let mut part = Part {
         job: Job::new(plan, JobSettings::default())?,
         files: Vec::new(),
+        past: None,
         waiting: BTreeMap::new(),
         offsets: BTreeMap::new(),
         ended: BTreeSet::new(),
@@ -128,20 +152,38 @@ fn part(plan: JobPlan, made: &BTreeSet<String>) -> anyhow::Result<Part> {
     let sources: Vec<(String, Origin)> =
         part.job.sources().map(|(name, origin)| (name.to_owned(), origin.clone())).collect();
     for (source, origin) in sources {
-        part.job.set_partitions(&source, [0]);
         match origin {
             Origin::Ndjson(path) => {
+                part.job.set_partitions(&source, [0]);
                 let lines = Lines::open(path.as_ref()).with_context(|| format!("cannot read {path}"))?;
                 part.files.push(File { source, path: path.into(), lines: Some(lines) });
             }
             Origin::Topic(topic) if made.contains(&topic) => {
+                part.job.set_partitions(&source, [0]);
                 part.waiting.insert(source, Vec::new());
             }
+            Origin::Topic(topic) if past.is_some() && archived.contains(&source) => of_lake.push(PastSource {
+                columns: columns.remove(&source).unwrap_or_default(),
+                watched: watched.remove(&source).unwrap_or_default(),
+                name: source,
+                topic,
+            }),
+            Origin::Topic(topic) if past.is_some() => bail!(
+                "source `{source}` is topic `{topic}`, which no table of the run makes and the lake does not hold; name the \
+                 pipeline that makes it too"
+            ),
             Origin::Topic(topic) => bail!(
                 "source `{source}` is topic `{topic}`, but another source of the run is a file; declare it with \
                  CREATE TABLE {source} (…) USING json OPTIONS ('path' = '…')"
             ),
         }
+    }
+    if let Some(past) = past.filter(|_| !of_lake.is_empty()) {
+        let feed = past.feed(of_lake).context("the lake")?;
+        for place in &feed.places {
+            part.job.set_partitions(&place.source, [place.partition]);
+        }
+        part.past = Some(feed);
     }
     Ok(part)
 }
@@ -177,7 +219,16 @@ impl Part {
             .filter(|(_, rows)| !rows.is_empty())
             .map(|(source, rows)| (source.clone(), std::mem::take(rows)))
             .collect();
-        if chunks.is_empty() && waiting.is_empty() {
+        let epoch = match &mut self.past {
+            Some(past) => past.next().context("the lake")?,
+            None => None,
+        };
+        if epoch.is_none()
+            && let Some(past) = self.past.take()
+        {
+            self.ended.extend(past.sources);
+        }
+        if chunks.is_empty() && waiting.is_empty() && epoch.is_none() {
             self.ended.extend(self.waiting.keys().filter(|source| tables_ended.contains(*source)).cloned());
         }
         let mut batches: Vec<SourceBatch<'_>> =
@@ -197,7 +248,13 @@ impl Part {
             batches.push(SourceBatch { source, records });
             *offset += rows.len() as i64;
         }
-        let advance = Advance::Live { idle: BTreeSet::new(), ended: self.ended.clone() };
+        let mut idle = BTreeSet::new();
+        if let (Some(epoch), Some(past)) = (&epoch, &self.past) {
+            bar.inc(epoch.records as u64);
+            batches.extend(records::batches(&past.places, epoch));
+            idle.extend(epoch.idle.iter().map(|at| (past.places[*at].source.clone(), past.places[*at].partition)));
+        }
+        let advance = Advance::Live { idle, ended: self.ended.clone() };
         if batches.is_empty() && !self.job.would_advance(&advance) {
             return Ok((false, Vec::new()));
         }
@@ -270,7 +327,8 @@ impl Part {
 
     /// Tables that can give nothing more: all their sources have ended and nothing waits.
     fn finished_tables(&self) -> Vec<String> {
-        let over = self.files.iter().all(|file| file.lines.is_none())
+        let over = self.past.is_none()
+            && self.files.iter().all(|file| file.lines.is_none())
             && self.waiting.iter().all(|(source, rows)| rows.is_empty() && self.ended.contains(source));
         if over {
             return self.job.results().map(|contract| contract.name.clone()).collect();

@@ -94,6 +94,11 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
     Ok(if balanced { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Whether the lake has every record there ever was; what retention has deleted would be missed.
+fn keeps_all(settings: &Settings) -> bool {
+    settings.lake.retention.is_zero()
+}
+
 /// Lets what is in the topics go through, and balances.
 async fn at_rest(settings: &Settings, pipelines: Pipelines) -> anyhow::Result<Facts> {
     if !settings.data_dir()?.exists() && settings.kafka.bootstrap_servers.is_empty() {
@@ -102,7 +107,8 @@ async fn at_rest(settings: &Settings, pipelines: Pipelines) -> anyhow::Result<Fa
     }
     let mut product = Product::start(settings, pipelines, Roles::UNASKED).await?;
     let ended = product.settle().await?;
-    let facts = collect(&product.kafka, product.store()?, product.lake(), &product.contracts).await;
+    let lake = product.lake().filter(|_| keeps_all(settings));
+    let facts = collect(&product.kafka, product.store()?, lake, &product.contracts).await;
     product.close().await?;
     if let Some((job, why)) = ended.failed_jobs.first() {
         bail!("job {job} has stopped: {why}");
@@ -119,6 +125,7 @@ async fn live(settings: &Settings, pipelines: &Pipelines, store: &str, lake: Opt
     let url = if store.is_empty() { store_url(settings, &data_dir) } else { store.to_owned() };
     let store = Store::open(&url).await?;
     let mut tries = 0;
+    let lake = lake.filter(|_| keeps_all(settings));
     loop {
         let facts = collect(&kafka, &store, lake, &contracts).await?;
         tries += 1;

@@ -11,6 +11,7 @@ pub(crate) mod explain;
 pub(crate) mod fraud;
 pub(crate) mod query;
 pub(crate) mod replay;
+mod replay_lake;
 pub(crate) mod role;
 pub(crate) mod run;
 pub(crate) mod simulate;
@@ -88,7 +89,7 @@ pub(crate) enum Mode {
     Query(query::Options),
     /// Compute a new or changed pipeline over the lake, up to where it goes on live
     Backfill(backfill::Options),
-    /// Feed a file of real data through the product
+    /// Feed a file of real data through the product, or send the lake's past again
     Replay(replay::Options),
     /// Look at records that could not be counted, repair them, send them again
     DeadLetters(dead_letters::Options),

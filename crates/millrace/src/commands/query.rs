@@ -3,11 +3,14 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use arrow_array::RecordBatch;
+use arrow_array::{RecordBatch, StringArray};
 use arrow_cast::pretty::pretty_format_batches;
+use arrow_schema::{DataType, Field, Schema};
 use clap::{Args, ValueEnum};
+use indicatif::ProgressBar;
 use millrace_codec::{DecodeLimits, Decoder, Needed};
 use millrace_connectors::store::Store;
 use millrace_engine::batch::{Answer, BatchSession, tables_of};
@@ -27,13 +30,14 @@ use crate::statics::Statics;
 Examples:
   millrace query \"SELECT event_type, count(*) FROM user_events GROUP BY event_type\"
   millrace query \"SELECT * FROM stock_levels WHERE status <> 'in_stock'\" --format csv
+  millrace query \"SELECT * FROM transactions WHERE date = '2026-01-31'\" --format parquet --output january.parquet
   millrace query \"SHOW TABLES\"")]
 pub(crate) struct Options {
     /// The query, in Spark's SQL; SHOW TABLES lists what there is
     sql: String,
-    /// Form of the answer
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    /// Form of the answer [default: by the ending of the file, else a table]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Write the answer to this file
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -51,6 +55,7 @@ struct Kept<'a> {
     tables: Option<LakeTables>,
     store_url: &'a str,
     store: Option<Store>,
+    bar: ProgressBar,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -61,10 +66,32 @@ enum Format {
     Csv,
     /// One object a line
     Json,
+    /// A Parquet file, with the columns' types; needs --output
+    Parquet,
+}
+
+impl Format {
+    /// As asked for, else as the file's name says.
+    fn of(asked: Option<Format>, output: Option<&Path>) -> anyhow::Result<Self> {
+        let ending = output.and_then(Path::extension).and_then(|ending| ending.to_str());
+        let format = asked.unwrap_or(match ending {
+            Some("csv") => Format::Csv,
+            Some("json" | "ndjson" | "jsonl") => Format::Json,
+            Some("parquet") => Format::Parquet,
+            _ => Format::Table,
+        });
+        match (format, output) {
+            (Format::Parquet, None) => {
+                Err(Invalid("Parquet is for a file: name one with --output FILE.parquet".into()).into())
+            }
+            (format, _) => Ok(format),
+        }
+    }
 }
 
 /// Runs it.
 pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
+    let format = Format::of(options.format, options.output.as_deref())?;
     let mut settings = global.settings()?;
     if let Some(url) = &options.store {
         settings.store.url = url.clone();
@@ -83,16 +110,23 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         let mut tries = 0;
         let answer = loop {
             tries += 1;
-            let mut kept = Kept { lake: &lake, tables: None, store_url: &url, store: None };
-            match ask(&options.sql, &contracts, &mut kept).await {
+            let bar = crate::progress::bytes("querying");
+            let mut kept = Kept { lake: &lake, tables: None, store_url: &url, store: None, bar: bar.clone() };
+            let answered = ask(&options.sql, &contracts, &mut kept).await;
+            bar.finish_and_clear();
+            match answered {
                 // Files that were merged meanwhile are asked for again, as they are now.
                 Err(_) if tries < TRIES && kept.tables.as_ref().is_some_and(LakeTables::changed) => {}
                 answered => break answered?,
             }
         };
-        let text = render(&answer, options.format)?;
+        let text = render(&answer, format)?;
         match &options.output {
-            Some(path) => std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
+            Some(path) => {
+                std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+                let rows: usize = answer.batches.iter().map(RecordBatch::num_rows).sum();
+                eprintln!("{rows} {} in {}", if rows == 1 { "row" } else { "rows" }, path.display());
+            }
             None => std::io::stdout().write_all(&text)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -106,10 +140,7 @@ async fn ask(sql: &str, contracts: &[Contract], kept: &mut Kept<'_>) -> anyhow::
     for table in tables_of(sql).map_err(invalid)? {
         register(&session, &table, contracts, kept).await?;
     }
-    let bar = crate::progress::counter("querying");
-    let answer = session.query(sql).await.map_err(invalid)?;
-    bar.finish_and_clear();
-    Ok(answer)
+    Ok(session.query(sql).await.map_err(invalid)?)
 }
 
 fn show_tables(contracts: &[Contract]) -> anyhow::Result<ExitCode> {
@@ -137,7 +168,8 @@ async fn register(
         let nothing =
             || Invalid(format!("the lake has no `{table}` yet: nothing is archived in {}", kept.lake.display()));
         if kept.tables.is_none() {
-            kept.tables = Some(LakeTables::open(kept.lake).map_err(|error| Invalid(error.to_string()))?);
+            kept.tables =
+                Some(LakeTables::open_with(kept.lake, kept.bar.clone()).map_err(|error| Invalid(error.to_string()))?);
         }
         return match &kept.tables {
             Some(tables) if tables.register(session, table).await? => Ok(()),
@@ -173,6 +205,28 @@ fn lenient(contract: &Contract) -> Contract {
     contract
 }
 
+/// The batch with lists and structs as JSON texts: CSV has no form of them.
+fn flat(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        if !field.data_type().is_nested() {
+            fields.push(Arc::clone(field));
+            columns.push(Arc::clone(column));
+            continue;
+        }
+        let named = Arc::new(Field::new("v", field.data_type().clone(), true));
+        let alone = RecordBatch::try_new(Arc::new(Schema::new(vec![named])), vec![Arc::clone(column)])?;
+        let text = |row: &[u8]| {
+            let value = row.strip_prefix(br#"{"v":"#).and_then(|row| row.strip_suffix(b"}")).unwrap_or(row);
+            (value != b"null").then(|| String::from_utf8_lossy(value).into_owned())
+        };
+        let texts: StringArray = millrace_codec::encode_rows(&alone)?.iter().map(text).collect();
+        fields.push(Arc::new(Field::new(field.name(), DataType::Utf8, true)));
+        columns.push(Arc::new(texts));
+    }
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
 fn render(answer: &Answer, format: Format) -> anyhow::Result<Vec<u8>> {
     let rows: usize = answer.batches.iter().map(RecordBatch::num_rows).sum();
     Ok(match format {
@@ -184,11 +238,14 @@ fn render(answer: &Answer, format: Format) -> anyhow::Result<Vec<u8>> {
         }
         Format::Csv => {
             let mut writer = arrow_csv::Writer::new(Vec::new());
-            for batch in &answer.batches {
-                writer.write(batch)?;
+            // The header, also where there are no rows.
+            let empty = [RecordBatch::new_empty(answer.schema.clone())];
+            for batch in if answer.batches.is_empty() { &empty[..] } else { &answer.batches } {
+                writer.write(&flat(batch)?)?;
             }
             writer.into_inner()
         }
+        Format::Parquet => millrace_connectors::lake::to_parquet(&answer.schema, &answer.batches)?,
         Format::Json => {
             let mut text = Vec::new();
             for batch in &answer.batches {

@@ -1,4 +1,4 @@
-//! `millrace replay`: a file of real data through the product.
+//! `millrace replay`: a file of real data through the product, or the lake's past into other topics or a bounded run.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
 use millrace_model::Timestamp;
 
-use super::Global;
+use super::{Global, Invalid};
 use crate::product::{Product, Roles};
 use crate::replay::{Kind, SourceRecord, read};
 use crate::runtime_file::RuntimeFile;
@@ -18,28 +18,39 @@ use crate::totals;
 
 /// Options of `replay`.
 #[derive(Args, Debug)]
-#[command(after_help = "Without a running product it starts one in this process, on a data folder of its own unless
---data-dir names one, lets everything go through, and prints the totals from result topics, store and lake.
+#[command(
+    after_help = "A file: without a running product it starts one in this process, on a data folder of its own unless --data-dir
+names one, lets everything go through, and prints the totals from result topics, store and lake.
+
+The lake: records of the source topics in the order in which they came, with key, bytes, partition and time as they
+were, into other topics (made when they are missing), at the pace they had (--speed 1), faster, or as fast as they
+are taken; or, with --run, through pipelines alone, as `millrace run` over files: every window closes at the end.
 
 Examples:
   millrace replay online_retail.parquet --as online-retail
   millrace replay train.txt --as clicks --times now
-  millrace replay user_events.ndjson --as events")]
+  millrace replay user_events.ndjson --as events
+  millrace replay --from lake --since 2026-01-31T09:00:00Z --until 2026-01-31T12:00:00Z --to-prefix replayed_ --speed 60
+  millrace replay --from lake --to transactions=orders_again --bootstrap-servers kafka1:9092
+  millrace replay --from lake --since 2026-01-01 --until 2026-02-01 --run my.sql --output out/"
+)]
 pub(crate) struct Options {
     /// The file
-    file: PathBuf,
-    /// What it holds
-    #[arg(long = "as", value_enum, value_name = "KIND")]
-    kind: Kind,
-    /// Event times: as in the file, or moved so that the last is now
-    #[arg(long, value_enum)]
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    file: Option<PathBuf>,
+    /// What the file holds
+    #[arg(long = "as", value_enum, value_name = "KIND", required_unless_present = "from", conflicts_with = "from")]
+    kind: Option<Kind>,
+    /// Event times of a file: as in it, or moved so that the last is now
+    #[arg(long, value_enum, conflicts_with = "from")]
     times: Option<Times>,
     /// Source topic of an `events` file [default: the name of the file]
-    #[arg(long, value_name = "TOPIC")]
+    #[arg(long, value_name = "TOPIC", conflicts_with = "from")]
     topic: Option<String>,
-    /// Where results are kept, when a product is started [default: SQLite in the data folder]
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    #[command(flatten)]
+    past: super::replay_lake::PastOptions,
+    #[command(flatten)]
+    cluster: super::role::ClusterOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,15 +67,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Runs it.
 pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode> {
     let mut settings = global.settings()?;
-    ensure!(options.file.exists(), "there is no file {}", options.file.display());
+    let Options { file, kind, times, topic, past, cluster } = options;
+    let (Some(file), Some(kind)) = (file, kind) else {
+        cluster.over(&mut settings);
+        return super::replay_lake::run(settings, past);
+    };
+    ensure!(file.exists(), "there is no file {}", file.display());
+    if cluster.bootstrap_servers.is_some() {
+        let text = "a file goes into the product that runs on the data folder, or into one of its own; name a cluster in \
+                    millrace.toml, or use `millrace up` on it";
+        return Err(Invalid(text.into()).into());
+    }
     let running = RuntimeFile::find(&settings.data_dir()?);
     super::runtime()?.block_on(async {
-        let records = read(options.kind, &options.file, options.topic.as_deref()).await?;
-        ensure!(!records.is_empty(), "{} holds no records", options.file.display());
+        let records = read(kind, &file, topic.as_deref()).await?;
+        ensure!(!records.is_empty(), "{} holds no records", file.display());
         if let Some(running) = running {
             let mut kafka = ClientSettings::new(running.kafka.clone());
             kafka.properties = settings.kafka.properties.clone();
-            send(&kafka, &records, options.times.unwrap_or(Times::Now))?;
+            send(&kafka, &records, times.unwrap_or(Times::Now))?;
             let page = running.dashboard.map_or_else(String::new, |page| format!(": see http://{page}"));
             println!("{} records sent into the running product{page}", records.len());
             return Ok(ExitCode::SUCCESS);
@@ -78,14 +99,12 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
             // A product for one replay does not write among the documents of the one that lasts.
             settings.sink.elasticsearch.url.clear();
         }
-        if let Some(url) = &options.store {
-            settings.store.url = url.clone();
-        }
+        cluster.over(&mut settings);
         settings.broker.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         let pipelines = super::pipelines(&settings, &[])?;
         let started = Instant::now();
         let mut product = Product::start(&settings, pipelines, Roles::UNASKED).await?;
-        send(&product.kafka, &records, options.times.unwrap_or(Times::Original))?;
+        send(&product.kafka, &records, times.unwrap_or(Times::Original))?;
         let ended = product.settle().await?;
         let totals = totals::collect(&product).await?;
         let data_dir = product.data_dir.clone();

@@ -1,16 +1,17 @@
 //! `millrace run`: pipelines alone, against Kafka or over files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Args;
+use millrace_engine::JobPlan;
 use millrace_engine::job::OperatorProfile;
 use millrace_engine::sql::OutputMode;
 use millrace_model::Contract;
 
 use super::{Global, Invalid};
-use crate::bounded::{self, Output};
+use crate::bounded::{self, Output, Past};
 use crate::product::Roles;
 use crate::statics::Statics;
 
@@ -74,17 +75,31 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         };
         return super::role::run_roles(&runtime, &settings, pipelines, roles, "pipelines");
     }
+    bounded(planned.jobs, None, options.output.as_deref(), options.changes, options.profile)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs jobs until their input ends, and tells what came of it.
+///
+/// # Errors
+/// Reading, writing, the engine.
+pub(super) fn bounded(
+    jobs: Vec<JobPlan>,
+    past: Option<&Past>,
+    folder: Option<&Path>,
+    changes: bool,
+    profile: bool,
+) -> anyhow::Result<()> {
     let started = Instant::now();
-    let tables: Vec<Contract> =
-        planned.jobs.iter().flat_map(|job| &job.tables).map(|table| table.contract.clone()).collect();
+    let tables: Vec<Contract> = jobs.iter().flat_map(|job| &job.tables).map(|table| table.contract.clone()).collect();
     let of_mode = |mode: OutputMode| {
-        let tables = planned.jobs.iter().flat_map(|job| &job.tables).filter(move |table| table.output_mode == mode);
+        let tables = jobs.iter().flat_map(|job| &job.tables).filter(move |table| table.output_mode == mode);
         tables.map(|table| table.contract.name.clone()).collect()
     };
     let (updated, complete) = (of_mode(OutputMode::Update), of_mode(OutputMode::Complete));
-    let mut output = Output::new(options.output.as_deref(), options.changes, updated, complete)?;
+    let mut output = Output::new(folder, changes, updated, complete)?;
     output.open(tables.iter())?;
-    let report = bounded::run(planned.jobs, options.profile, &mut output)?;
+    let report = bounded::run(jobs, past, profile, &mut output)?;
     for (table, counts) in &report.counts {
         eprintln!(
             "{table}: {} records in, {} counted, {} late, {} malformed, {} repeats; {} rows",
@@ -97,10 +112,10 @@ pub(crate) fn run(global: &Global, options: Options) -> anyhow::Result<ExitCode>
         );
     }
     eprintln!("done in {:.2?}", started.elapsed());
-    if options.profile {
+    if profile {
         print_profile(&report.profile);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// A line an operator, in the order rows pass them.

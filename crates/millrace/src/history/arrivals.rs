@@ -223,7 +223,7 @@ pub(super) mod tests {
             (&[&[1, 4, 7][..], &[2, 5, 8], &[3, 6, 9]][..], &[1, 2, 3, 4, 5, 6, 7, 8, 9][..]),
             (&[&[1, 2, 3, 4, 5], &[]], &[1, 2, 3, 4, 5]),
             // An older time does not let a record overtake those before it.
-            (&[&[10, 3, 20], &[5, 15]], &[5, 10, 3, 15, 20]),
+            (&[&[8, 10, 3, 20], &[5, 15]], &[5, 8, 10, 3, 15, 20]),
             // A time that the next record does not confirm holds nothing up.
             (&[&[1, 99, 3, 6], &[2, 4, 5]], &[1, 2, 99, 3, 4, 5, 6]),
         ] {

@@ -1,8 +1,9 @@
-//! Files of real data as records of the source topics: one reader a kind of file.
+//! Files of real data as records of the source topics, one reader a kind of file; and the lake's past, sent again.
 
 mod clicks;
 mod events;
 mod online_retail;
+pub(crate) mod past;
 
 use std::path::Path;
 

@@ -13,6 +13,7 @@ mod crash;
 mod dead_letters;
 #[cfg(feature = "spark")]
 mod failures;
+mod history;
 mod lake;
 #[cfg(feature = "spark")]
 mod matrix;
