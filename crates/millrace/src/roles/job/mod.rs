@@ -29,7 +29,7 @@ use millrace_engine::{EngineError, Job, JobPlan, JobSettings, StaticTables};
 use millrace_model::progress::TableProgress;
 use millrace_model::{Classified, ErrorKind, Timestamp};
 
-use input::{EpochBounds, Input, Place, batches, ranges};
+use input::{EpochBounds, Input, Place, batch_starts, batches, ranges};
 use output::{Output, dead_letter};
 pub(crate) use status::{JobStatus, Seen, all_caught_up};
 
@@ -309,6 +309,9 @@ impl Running<'_> {
         output: &EpochOutput,
         now: Timestamp,
     ) -> Vec<millrace_model::dead_letter::DeadLetter> {
+        if output.late.is_empty() {
+            return Vec::new();
+        }
         let starts = batch_starts(messages);
         let late = output.late.iter().map(|late| {
             let message = &messages[starts[late.batch] + late.record];
@@ -328,6 +331,9 @@ impl Running<'_> {
         output: &EpochOutput,
         now: Timestamp,
     ) -> Vec<millrace_model::dead_letter::DeadLetter> {
+        if output.malformed.is_empty() {
+            return Vec::new();
+        }
         let starts = batch_starts(messages);
         let malformed = output.malformed.iter().map(|found| {
             let message = &messages[starts[found.batch] + found.record];
@@ -360,20 +366,6 @@ impl Running<'_> {
             tracing::warn!(job = self.job.name(), "{error}; going on with the rows read before");
         }
     }
-}
-
-/// Where the records of each topic begin in an epoch's sorted messages: the engine numbers records by batch.
-fn batch_starts(messages: &[millrace_connectors::kafka::rdkafka::message::BorrowedMessage<'_>]) -> Vec<usize> {
-    use millrace_connectors::kafka::rdkafka::Message;
-    let mut starts = Vec::new();
-    let mut topic = "";
-    for (at, message) in messages.iter().enumerate() {
-        if starts.is_empty() || message.topic() != topic {
-            topic = message.topic();
-            starts.push(at);
-        }
-    }
-    starts
 }
 
 /// A number that changes whenever a progress row would.
