@@ -287,7 +287,6 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number (`peek` said so).
-    #[inline]
     pub(crate) fn number(&mut self) -> Result<RawNumber<'a>> {
         let start = self.at;
         if self.text[self.at] == b'-' {
@@ -315,7 +314,6 @@ impl<'a> Cursor<'a> {
         Ok(RawNumber { bytes: &self.text[start..self.at], integer })
     }
 
-    #[inline]
     fn digits(&mut self) -> Result<()> {
         let start = self.at;
         while let Some(b'0'..=b'9') = self.text.get(self.at) {
