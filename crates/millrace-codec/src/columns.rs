@@ -61,6 +61,7 @@ impl ColumnBuilder {
         self.valid.len()
     }
 
+    #[inline]
     pub(crate) fn push_integer(&mut self, value: i64) {
         if let Values::Integer(values) = &mut self.values {
             values.push(value);
@@ -68,6 +69,7 @@ impl ColumnBuilder {
         }
     }
 
+    #[inline]
     pub(crate) fn push_number(&mut self, value: f64) {
         if let Values::Number(values) = &mut self.values {
             values.push(value);
@@ -75,6 +77,7 @@ impl ColumnBuilder {
         }
     }
 
+    #[inline]
     pub(crate) fn push_boolean(&mut self, value: bool) {
         if let Values::Boolean(values) = &mut self.values {
             values.push(value);
@@ -82,6 +85,7 @@ impl ColumnBuilder {
         }
     }
 
+    #[inline]
     pub(crate) fn push_text(&mut self, raw: RawStr<'_>) {
         if let Values::Text { bytes, ends } = &mut self.values {
             unescape(raw, bytes);
@@ -100,6 +104,7 @@ impl ColumnBuilder {
         self.valid.push(true);
     }
 
+    #[inline]
     pub(crate) fn push_null(&mut self) {
         match &mut self.values {
             Values::Integer(values) => values.push(0),

@@ -127,6 +127,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline]
     fn skip_space(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
             self.at += 1;
@@ -134,6 +135,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The kind of the next value; does not move past it.
+    #[inline]
     pub(crate) fn peek(&mut self) -> Result<Next> {
         self.skip_space();
         match self.text.get(self.at) {
@@ -176,6 +178,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// After an item: true when another one follows, false when the object or array is closed and left.
+    #[inline]
     pub(crate) fn another(&mut self, close: u8) -> Result<bool> {
         self.skip_space();
         match self.text.get(self.at) {
@@ -208,6 +211,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A string (`peek` said so).
+    #[inline]
     pub(crate) fn string(&mut self) -> Result<RawStr<'a>> {
         self.at += 1;
         let start = self.at;

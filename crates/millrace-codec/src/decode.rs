@@ -58,6 +58,8 @@ pub struct Decoder {
 
 struct ObjectShape {
     fields: Vec<FieldShape>,
+    /// A bit for each field.
+    all: [u64; FIELDS_MAX / 64],
     keys: Keys,
 }
 
@@ -210,7 +212,9 @@ impl ObjectShape {
                 builder,
             }
         });
-        ObjectShape { fields: fields.collect(), keys: Keys::new() }
+        let mut all = [0; FIELDS_MAX / 64];
+        (0..columns.len()).for_each(|at| all[at / 64] |= 1 << (at % 64));
+        ObjectShape { fields: fields.collect(), all, keys: Keys::new() }
     }
 
     fn find(&self, name: &[u8]) -> Option<usize> {
@@ -241,8 +245,9 @@ impl ObjectShape {
         let mut seen = [0_u64; FIELDS_MAX / 64];
         let mut last = START;
         let mut more = cursor.enter()?;
+        let mut guessed = if more { self.keys.guess(last, cursor) } else { None };
         while more {
-            let found = match self.keys.guess(last, cursor) {
+            let found = match guessed {
                 Some((name, found)) => {
                     last = name;
                     found
@@ -263,7 +268,15 @@ impl ObjectShape {
                     field.read(cursor, column, watched).map_err(|fault| fault.inside(&field.name))?;
                 }
             }
-            more = cursor.another(b'}')?;
+            // Mostly a comma follows, and at once the name that followed the last time.
+            guessed = self.keys.guess_behind_comma(last, cursor);
+            if guessed.is_none() {
+                more = cursor.another(b'}')?;
+                guessed = if more { self.keys.guess(last, cursor) } else { None };
+            }
+        }
+        if seen == self.all {
+            return Ok(());
         }
         for (at, field) in self.fields.iter().enumerate() {
             if seen[at / 64] & (1 << (at % 64)) == 0 {

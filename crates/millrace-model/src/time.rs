@@ -138,21 +138,26 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
 
 fn parse_rfc3339(text: &[u8]) -> Option<i64> {
     // 2026-01-31T09:05:00Z is the shortest.
-    if text.len() < 20
-        || text[4] != b'-'
-        || text[7] != b'-'
-        || !matches!(text[10], b'T' | b't' | b' ')
-        || text[13] != b':'
-        || text[16] != b':'
+    let head: &[u8; 20] = text.first_chunk()?;
+    if head[4] != b'-'
+        || head[7] != b'-'
+        || !matches!(head[10], b'T' | b't' | b' ')
+        || head[13] != b':'
+        || head[16] != b':'
     {
         return None;
     }
-    let year = number(&text[0..4])?;
-    let month = number(&text[5..7])?;
-    let day = number(&text[8..10])?;
-    let hour = number(&text[11..13])?;
-    let minute = number(&text[14..16])?;
-    let second = number(&text[17..19])?;
+    let mut odd = false;
+    let mut two = |at: usize| {
+        let (tens, ones) = (head[at].wrapping_sub(b'0'), head[at + 1].wrapping_sub(b'0'));
+        odd |= tens > 9 || ones > 9;
+        i64::from(tens) * 10 + i64::from(ones)
+    };
+    let year = two(0) * 100 + two(2);
+    let (month, day, hour, minute, second) = (two(5), two(8), two(11), two(14), two(17));
+    if odd {
+        return None;
+    }
     if !(1..=12).contains(&month)
         || !(1..=days_in_month(year, month)).contains(&day)
         || hour > 23

@@ -20,7 +20,7 @@ pub(super) struct Keys {
 }
 
 struct Known {
-    /// The name as it stands in a record: `"name":`.
+    /// The name as it stands in a record, with the comma before it: `,"name":`.
     text: Box<[u8]>,
     field: Option<usize>,
     /// The names that came after it, the newest first; `START` is none.
@@ -35,16 +35,27 @@ impl Keys {
     /// Moves past the next name if it is one that came after `after` before: the name, and the field it stands for.
     #[inline]
     pub(super) fn guess(&mut self, after: u16, cursor: &mut Cursor<'_>) -> Option<(u16, Option<usize>)> {
+        self.guess_from(after, cursor, 1)
+    }
+
+    /// As [`guess`](Self::guess), and past the comma before the name.
+    #[inline]
+    pub(super) fn guess_behind_comma(&mut self, after: u16, cursor: &mut Cursor<'_>) -> Option<(u16, Option<usize>)> {
+        self.guess_from(after, cursor, 0)
+    }
+
+    #[inline]
+    fn guess_from(&mut self, after: u16, cursor: &mut Cursor<'_>, from: usize) -> Option<(u16, Option<usize>)> {
         let [first, second] = self.known[usize::from(after)].next;
         if first == START {
             return None;
         }
         let guessed = &self.known[usize::from(first)];
-        if cursor.take(&guessed.text) {
+        if cursor.take(&guessed.text[from..]) {
             return Some((first, guessed.field));
         }
         let guessed = &self.known[usize::from(second)];
-        if second == START || !cursor.take(&guessed.text) {
+        if second == START || !cursor.take(&guessed.text[from..]) {
             return None;
         }
         let found = (second, guessed.field);
@@ -55,11 +66,11 @@ impl Keys {
     /// Remembers a name that was read and what it stands for. A name that finds no room is `START`, after which the guesses
     /// are merely wrong.
     pub(super) fn learn(&mut self, after: u16, name: &[u8], field: Option<usize>) -> u16 {
-        let is = |known: &Known| known.text.get(1..known.text.len().saturating_sub(2)) == Some(name);
+        let is = |known: &Known| known.text.get(2..known.text.len().saturating_sub(2)) == Some(name);
         let at = match self.known.iter().skip(1).position(is) {
             Some(at) => at + 1,
             None if self.known.len() <= NAMES_MAX && name.len() <= NAME_BYTES_MAX => {
-                let text = [b"\"", name, b"\":"].concat().into();
+                let text = [b",\"", name, b"\":"].concat().into();
                 self.known.push(Known { text, field, next: [START; 2] });
                 self.known.len() - 1
             }

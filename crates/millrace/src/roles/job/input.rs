@@ -155,22 +155,38 @@ impl Input {
         gather: Instant,
         bounds: EpochBounds,
     ) -> Result<Vec<BorrowedMessage<'_>>, KafkaError> {
-        let mut taken: Vec<BorrowedMessage<'_>> = Vec::new();
-        let mut bytes = 0;
-        while taken.len() < bounds.records_max && bytes < bounds.bytes_max {
-            let deadline = if taken.is_empty() { idle } else { gather };
-            let wait = deadline.saturating_duration_since(Instant::now());
-            let Some(message) = self.poll(wait)? else {
-                if Instant::now() >= deadline {
-                    break;
+        // A partition's records come in order, so only the partitions are sorted.
+        let mut parts: Vec<Vec<BorrowedMessage<'_>>> = Vec::new();
+        let (mut last, mut records, mut bytes) = (0, 0, 0);
+        while records < bounds.records_max && bytes < bounds.bytes_max {
+            let message = match self.poll(Duration::ZERO)? {
+                Some(message) => message,
+                None => {
+                    let deadline = if records == 0 { idle } else { gather };
+                    let wait = deadline.saturating_duration_since(Instant::now());
+                    if wait.is_zero() {
+                        break;
+                    }
+                    let Some(message) = self.poll(wait)? else { continue };
+                    message
                 }
-                continue;
             };
+            records += 1;
             bytes += message.payload_len() + message.key_len();
-            taken.push(message);
+            let fits = |part: &Vec<BorrowedMessage<'_>>| part.last().is_some_and(|last| same_place(last, &message));
+            if !parts.get(last).is_some_and(fits) {
+                last = parts.iter().position(fits).unwrap_or(parts.len());
+            }
+            match parts.get_mut(last) {
+                Some(part) => part.push(message),
+                None => parts.push(vec![message]),
+            }
         }
-        taken.sort_by(|a, b| (a.topic(), a.partition(), a.offset()).cmp(&(b.topic(), b.partition(), b.offset())));
-        Ok(taken)
+        parts.sort_by(|a, b| (a[0].topic(), a[0].partition()).cmp(&(b[0].topic(), b[0].partition())));
+        for part in parts.iter_mut().filter(|part| !part.is_sorted_by_key(Message::offset)) {
+            part.sort_by_key(Message::offset);
+        }
+        Ok(parts.into_iter().flatten().collect())
     }
 
     /// Takes what is there, waiting only when nothing is. In the order received: by partition that is the order of offsets.
@@ -248,39 +264,44 @@ impl Input {
     }
 }
 
+/// Are two records of one topic? Its name is read only when the client's own note of it is another one.
+fn same_topic(a: &BorrowedMessage<'_>, b: &BorrowedMessage<'_>) -> bool {
+    a.topic_ptr() == b.topic_ptr() || a.topic() == b.topic()
+}
+
+fn same_place(a: &BorrowedMessage<'_>, b: &BorrowedMessage<'_>) -> bool {
+    a.partition() == b.partition() && same_topic(a, b)
+}
+
+/// Where the records of each topic begin in sorted messages: the engine numbers records by batch.
+pub(crate) fn batch_starts(messages: &[BorrowedMessage<'_>]) -> Vec<usize> {
+    let begins = |at: &usize| *at == 0 || !same_topic(&messages[at - 1], &messages[*at]);
+    (0..messages.len()).filter(begins).collect()
+}
+
 /// The records of an epoch as the engine takes them: by source, each by partition and offset. `messages` are sorted.
 pub(crate) fn batches<'a>(input: &'a Input, messages: &'a [BorrowedMessage<'a>]) -> Vec<SourceBatch<'a>> {
-    let mut batches: Vec<SourceBatch<'a>> = Vec::new();
-    let mut topic = "";
-    for message in messages {
-        if message.topic() != topic || batches.is_empty() {
-            topic = message.topic();
-            batches.push(SourceBatch { source: input.source(topic), records: Vec::new() });
-        }
-        if let Some(batch) = batches.last_mut() {
-            batch.records.push(SourceRecord {
-                partition: message.partition(),
-                offset: message.offset(),
-                time: message.timestamp().to_millis().map(Timestamp::from_millis),
-                value: message.payload(),
-            });
-        }
-    }
-    batches
+    let record = |message: &'a BorrowedMessage<'a>| SourceRecord {
+        partition: message.partition(),
+        offset: message.offset(),
+        time: message.timestamp().to_millis().map(Timestamp::from_millis),
+        value: message.payload(),
+    };
+    let topics = messages.chunk_by(same_topic);
+    let batch = |of_topic: &'a [BorrowedMessage<'a>]| SourceBatch {
+        source: input.source(of_topic[0].topic()),
+        records: of_topic.iter().map(record).collect(),
+    };
+    topics.map(batch).collect()
 }
 
 /// First and last offset taken from each partition.
 pub(crate) fn ranges(messages: &[BorrowedMessage<'_>]) -> Vec<(Place, i64, i64)> {
-    let mut ranges: Vec<(Place, i64, i64)> = Vec::new();
-    for message in messages {
-        match ranges.last_mut() {
-            Some(((topic, partition), _, last)) if topic == message.topic() && *partition == message.partition() => {
-                *last = message.offset();
-            }
-            _ => ranges.push(((message.topic().to_owned(), message.partition()), message.offset(), message.offset())),
-        }
-    }
-    ranges
+    let range = |of_place: &[BorrowedMessage<'_>]| {
+        let (first, last) = (&of_place[0], &of_place[of_place.len() - 1]);
+        ((first.topic().to_owned(), first.partition()), first.offset(), last.offset())
+    };
+    messages.chunk_by(same_place).map(range).collect()
 }
 
 pub(crate) fn list<'a>(offsets: impl Iterator<Item = (&'a Place, Offset)>) -> Result<TopicPartitionList, KafkaError> {

@@ -32,7 +32,7 @@ use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::TableProgress;
 use millrace_model::{Classified, ErrorKind, Timestamp};
 
-use input::{EpochBounds, Input, Place, batches, ranges};
+use input::{EpochBounds, Input, Place, batch_starts, batches, ranges};
 use output::{Output, dead_letter};
 pub(crate) use status::{JobStatus, Seen, all_caught_up};
 
@@ -310,6 +310,9 @@ impl Running<'_> {
         output: &EpochOutput,
         now: Timestamp,
     ) -> Vec<millrace_model::dead_letter::DeadLetter> {
+        if output.late.is_empty() {
+            return Vec::new();
+        }
         let starts = batch_starts(messages);
         let late = output.late.iter().map(|late| {
             let message = &messages[starts[late.batch] + late.record];
@@ -324,6 +327,9 @@ impl Running<'_> {
         output: &EpochOutput,
         now: Timestamp,
     ) -> Vec<millrace_model::dead_letter::DeadLetter> {
+        if output.malformed.is_empty() {
+            return Vec::new();
+        }
         let starts = batch_starts(messages);
         let malformed = output.malformed.iter().map(|found| {
             let message = &messages[starts[found.batch] + found.record];
@@ -356,20 +362,6 @@ impl Running<'_> {
             tracing::warn!(job = self.job.name(), "{error}; going on with the rows read before");
         }
     }
-}
-
-/// Where the records of each topic begin in an epoch's sorted messages: the engine numbers records by batch.
-fn batch_starts(messages: &[millrace_connectors::kafka::rdkafka::message::BorrowedMessage<'_>]) -> Vec<usize> {
-    use millrace_connectors::kafka::rdkafka::Message;
-    let mut starts = Vec::new();
-    let mut topic = "";
-    for (at, message) in messages.iter().enumerate() {
-        if starts.is_empty() || message.topic() != topic {
-            topic = message.topic();
-            starts.push(at);
-        }
-    }
-    starts
 }
 
 /// The progress rows of a job that has come to these offsets.
