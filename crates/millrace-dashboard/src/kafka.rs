@@ -79,11 +79,10 @@ impl Kafka {
         self.latest.borrow().clone()
     }
 
-    /// The newest look there is, without waiting for one; the next is made soon.
-    pub(crate) fn glance(&self) -> Arc<Look> {
-        self.asked.store(now().0, Ordering::Relaxed);
-        self.wake.notify_one();
-        self.latest.borrow().clone()
+    /// The newest look, if somebody looks on now; nothing is asked for it.
+    pub(crate) fn glance(&self) -> Option<Arc<Look>> {
+        let latest = self.latest.borrow().clone();
+        latest.at.is_some_and(|at| now().0 - at.0 < FRESH_MS_MAX * 1_000).then_some(latest)
     }
 
     fn idle_ms(&self) -> i64 {

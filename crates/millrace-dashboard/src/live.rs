@@ -57,7 +57,8 @@ pub(crate) async fn events(State(shared): State<Arc<Shared>>, params: Params, he
 fn source(shared: &Shared, params: &Params, headers: &HeaderMap) -> Result<Source, Problem> {
     if let Some(page) = params.get("page") {
         let page = Page::named(page).ok_or_else(|| Problem::not_found(format!("there is no page `{page}`")))?;
-        return Ok(Source::page(page, params.clone()));
+        // What is not the page's own would end up in the links that are pushed.
+        return Ok(Source::page(page, params.only(page.params())));
     }
     let Some(tables) = params.get("tables") else {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "say which: ?page=overview or ?tables=vitals,sessions"));

@@ -28,8 +28,8 @@ pub(crate) async fn look(shared: &Shared) -> Vec<PromiseLine> {
     let sinks = &shared.settings.sinks;
     let has_channels = sinks.iter().any(|sink| matches!(sink.lag, SinkLag::Channel(_)));
     let undelivered = if has_channels { undelivered(shared).await } else { None };
-    // Whoever looks at health does not wait for the cluster.
-    let cluster = shared.kafka.as_ref().map(|kafka| kafka.glance());
+    // The cluster is asked for the page that shows it, and for no other.
+    let cluster = shared.kafka.as_ref().and_then(|kafka| kafka.glance());
     lines(sinks, cluster.as_deref(), undelivered.as_deref())
 }
 

@@ -51,7 +51,7 @@ fn row(line: &PromiseLine) -> Markup {
 fn behind(line: &PromiseLine) -> Markup {
     let (unit, unknown) = match line.of.lag {
         SinkLag::Channel(_) => ("messages", "what waits is not known"),
-        _ => ("records", "its group has not been seen yet"),
+        _ => ("records", "known while somebody looks at the Kafka page"),
     };
     html! {
         @match line.behind {

@@ -150,7 +150,11 @@ async fn hostile_alerts_are_only_text() {
 }
 
 async fn until_true(tab: &Tab, what: &str) {
-    tab.wait_for(what, 6_000).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+    if let Err(error) = tab.wait_for(what, 10_000).await {
+        let seen = "location.href + ' ' + document.getElementById('notice').textContent + ' ' + \
+                    document.querySelector('[data-section=alerts]').textContent";
+        panic!("{what}: {error}; the page is {:?}", tab.eval(seen).await);
+    }
 }
 
 #[tokio::test]
