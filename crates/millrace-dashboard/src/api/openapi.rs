@@ -92,30 +92,6 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
         &[],
     ),
     (
-        "/v1/fraud/reviews",
-        "Payments that were held, what must be decided soonest first, and how often each rule was right. Something is said of \
-         one by POST of JSON to {payment_id}/verdict, assign or comment",
-        JSON,
-        &[
-            ("state", "query", "open, overdue or decided", TEXT),
-            ("order", "query", "deadline, score or amount", TEXT),
-            ("assigned_to", "query", "Who looks at it, or nobody", TEXT),
-            ("rule", "query", "Only what this rule is a reason of", TEXT),
-            ("limit", "query", "Most payments", COUNT),
-        ],
-    ),
-    (
-        "/v1/fraud/lists",
-        "Who is blocked, watched or allowed, and why. POST of JSON lists somebody, or takes them off",
-        JSON,
-        &[
-            ("list", "query", "block, watch or allow", TEXT),
-            ("kind", "query", "card, account, device, ip, network, bin, email, address or terminal", TEXT),
-            ("q", "query", "Words in reason or name, or the whole entity", TEXT),
-            ("limit", "query", "Most entities", COUNT),
-        ],
-    ),
-    (
         "/v1/alerts",
         "What fired, gathered by whom it is about: values, messages, who looks after it. Open first, then the newest",
         JSON,
@@ -128,13 +104,6 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
             ("limit", "query", "Most entities", COUNT),
         ],
     ),
-    (
-        "/v1/fraud/rules",
-        "Rules that were changed while the scorer runs. POST of JSON tries, promotes or stops one",
-        JSON,
-        &[],
-    ),
-    ("/v1/fraud/scoreboard", "The scorer's decisions against the simulated shop's answer key, as they come", JSON, &[]),
     (
         "/v1/dead-letters",
         "Records set aside: which, why, and whether they were repaired or sent again; numbers by topic, kind and cause",
@@ -156,6 +125,31 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
         JSON,
         &[("id", "path", "Its id, percent-encoded", TEXT)],
     ),
+    (
+        "/v1/fraud/reviews",
+        "Payments that were held, what must be decided soonest first, and how often each rule was right.",
+        JSON,
+        &[
+            ("state", "query", "open, overdue or decided", TEXT),
+            ("order", "query", "deadline, score or amount", TEXT),
+            ("assigned_to", "query", "Who looks at it, or nobody", TEXT),
+            ("rule", "query", "Only what this rule is a reason of", TEXT),
+            ("limit", "query", "Most payments", COUNT),
+        ],
+    ),
+    (
+        "/v1/fraud/lists",
+        "Who is blocked, watched or allowed, and why",
+        JSON,
+        &[
+            ("list", "query", "block, watch or allow", TEXT),
+            ("kind", "query", "card, account, device, ip, network, bin, email, address or terminal", TEXT),
+            ("q", "query", "Words in reason or name, or the whole entity", TEXT),
+            ("limit", "query", "Most entities", COUNT),
+        ],
+    ),
+    ("/v1/fraud/rules", "Rules that were changed while the scorer runs", JSON, &[]),
+    ("/v1/fraud/scoreboard", "The scorer's decisions against the simulated shop's answer key, as they come", JSON, &[]),
     ("/api/kafka", "The cluster: brokers, topics, groups and their lag, as of the last look", JSON, &[]),
     (
         "/api/kafka/messages",
@@ -230,6 +224,45 @@ pub(crate) const WRITES: &[(&str, &str, &[Field])] = &[
             ("late", "Also late ones", "boolean"),
         ],
     ),
+    (
+        "/v1/fraud/reviews/{id}/verdict",
+        "What a held payment was: the model learns it",
+        &[SAYS, ("verdict", "fraud or legitimate", "string"), ("comment", "Remark", "string")],
+    ),
+    (
+        "/v1/fraud/reviews/{id}/assign",
+        "Who looks at a held payment",
+        &[SAYS, ("assigned_to", "Their name; null: nobody", "string")],
+    ),
+    ("/v1/fraud/reviews/{id}/comment", "A remark on a held payment", &[SAYS, ("comment", "Remark", "string")]),
+    (
+        "/v1/fraud/lists",
+        "Put an entity on a list, or take it off; it is named outright, by a held payment of theirs, or by its entry",
+        &[
+            SAYS,
+            ("list", "block, watch or allow; null takes it off", "string"),
+            ("kind", "What it is: card, account, device, …", "string"),
+            ("entity", "Its name, as transactions has it", "string"),
+            ("payment_id", "A held payment of theirs: its card, account or device", "string"),
+            ("entry", "The id of an entry", "string"),
+            ("reason", "Why", "string"),
+            ("expires", "For how long (30d), or until when", "string"),
+            ("rules", "With allow: the rules that do not hold it", "array"),
+        ],
+    ),
+    (
+        "/v1/fraud/rules",
+        "Change a rule while the scorer runs; what is not said of it stays as it was",
+        &[
+            SAYS,
+            ("name", "The rule", "string"),
+            ("state", "acts, shadow or off; null: as the settings have it", "string"),
+            ("when", "Conditions: FEATURE >= NUMBER and …", "string"),
+            ("points", "What it adds to the logarithm of the odds", "number"),
+            ("description", "For people", "string"),
+            ("reason", "Why, for the audit trail", "string"),
+        ],
+    ),
 ];
 
 /// Name, description, JSON type.
@@ -243,6 +276,7 @@ const FILTER: Field = (
     "object",
 );
 const DRY_RUN: Field = ("dry_run", "Change nothing and say what would be", "boolean");
+const SAYS: Field = ("by", "Who says it: needed", "string");
 const ENTITY: Field = ("entity", "Everything about its entity, not this alert alone", "boolean");
 
 const JSON: &str = "application/json";

@@ -1,5 +1,6 @@
 //! The lake's past, sent into other topics and run through a pipeline again; answers of queries as files.
 
+use std::path::Path;
 use std::time::Instant;
 
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
@@ -90,9 +91,23 @@ fn the_past_goes_again_into_other_topics_and_through_pipelines() {
     assert!(rows.len() == 60 && rows.iter().all(|row| row["views"] == 60), "{rows:?}");
 
     answers_are_files(dir.path());
+    old_days_are_deleted(dir.path());
 }
 
-fn answers_are_files(dir: &std::path::Path) {
+/// The same lake, when it is to keep less than what it has: the next start deletes it, and the folders.
+fn old_days_are_deleted(dir: &Path) {
+    let config = dir.join("keeps-little.toml").display().to_string();
+    std::fs::write(&config, "[lake]\nretention = '7d'\n").expect("settings");
+    let topic = dir.join("lake/user_events");
+    let is_empty = || std::fs::read_dir(&topic).expect("a folder").next().is_none();
+    assert!(!is_empty());
+    let up = Up::start(dir, &["--config", &config, "--no-simulate"]);
+    wait_for("old days are gone", || is_empty().then_some(()));
+    assert!(dir.join("lake/_claims/user_events").read_dir().expect("a folder").next().is_some(), "claims stay");
+    up.stop();
+}
+
+fn answers_are_files(dir: &Path) {
     let sql = "SELECT anonymous_id, count(*) AS n, array(1, 2) AS a FROM user_events GROUP BY anonymous_id ORDER BY n, anonymous_id";
     let ask = |name: &str| {
         let file = dir.join(name);

@@ -364,6 +364,16 @@ impl Running<'_> {
     }
 }
 
+/// A number that changes whenever a progress row would.
+fn measure(row: &TableProgress) -> u64 {
+    let watermark = row.watermark.map_or(0, |time| time.0.cast_unsigned());
+    row.counts.records_in.wrapping_add(row.rows_out).wrapping_add(watermark)
+}
+
+fn counts_of(rows: &[TableProgress]) -> u64 {
+    rows.iter().map(measure).fold(0, u64::wrapping_add)
+}
+
 /// The progress rows of a job that has come to these offsets.
 fn told(
     job: &Job,
@@ -396,14 +406,4 @@ fn as_late(mut letter: DeadLetter, late: &LateRecord) -> DeadLetter {
     letter.reason = format!("every window it belongs to in {} had closed by {}", late.table, late.watermark);
     letter.watermark = Some(late.watermark);
     letter
-}
-
-/// A number that changes whenever a progress row would.
-fn measure(row: &TableProgress) -> u64 {
-    let watermark = row.watermark.map_or(0, |time| time.0.cast_unsigned());
-    row.counts.records_in.wrapping_add(row.rows_out).wrapping_add(watermark)
-}
-
-fn counts_of(rows: &[TableProgress]) -> u64 {
-    rows.iter().map(measure).fold(0, u64::wrapping_add)
 }
