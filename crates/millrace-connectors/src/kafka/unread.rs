@@ -37,8 +37,6 @@ pub struct Unread {
 
 /// Looks up times of records, and remembers them.
 pub struct FirstUnread {
-    /// None before the first look, while one is under way, or after one was cut off.
-    consumer: Option<BaseConsumer<Context>>,
     settings: ClientSettings,
     known: HashMap<(Place, i64), Timestamp>,
 }
@@ -49,7 +47,7 @@ pub type Times = HashMap<(Place, i64), Option<Timestamp>>;
 impl FirstUnread {
     /// Nothing is asked yet.
     pub fn new(settings: &ClientSettings) -> Self {
-        FirstUnread { consumer: None, settings: settings.clone(), known: HashMap::new() }
+        FirstUnread { settings: settings.clone(), known: HashMap::new() }
     }
 
     /// The time of the first committed record at or after each of these offsets; none when there is no record, only
@@ -64,12 +62,8 @@ impl FirstUnread {
         let rounds = rounds(wanted.iter().filter(|unread| !self.known.contains_key(&key(unread))).take(RECORDS_MAX));
         let mut times: Times = HashMap::new();
         if !rounds.is_empty() {
-            let consumer = match self.consumer.take() {
-                Some(consumer) => consumer,
-                None => consumer(&self.settings)?,
-            };
-            let (consumer, found) = super::cluster::blocking(move || Ok(look(consumer, rounds))).await?;
-            self.consumer = Some(consumer);
+            let settings = self.settings.clone();
+            let found = super::cluster::blocking(move || look(&settings, rounds)).await?;
             // Where there was no record yet, there may be one the next time.
             self.known.extend(found.iter().filter_map(|(at, time)| Some((at.clone(), (*time)?))));
             times = found;
@@ -115,18 +109,20 @@ fn consumer(settings: &ClientSettings) -> Result<BaseConsumer<Context>, KafkaErr
         .map_err(|e| KafkaError::of(format_args!("make consumer `{GROUP}`"), &e))
 }
 
-fn look(consumer: BaseConsumer<Context>, rounds: Vec<HashMap<Place, Unread>>) -> (BaseConsumer<Context>, Times) {
+/// Each round has a consumer of its own, which is assigned partitions once: librdkafka (2.12) aborts the process when a
+/// partition is taken away a second time before it has stopped after the first.
+fn look(settings: &ClientSettings, rounds: Vec<HashMap<Place, Unread>>) -> Result<Times, KafkaError> {
     let until = Instant::now() + Duration::from_millis(LOOK_MS_MAX);
     let mut found = HashMap::new();
     for open in rounds {
-        if let Err(error) = look_once(&consumer, open, until, &mut found) {
+        if Instant::now() >= until {
+            break;
+        }
+        if let Err(error) = look_once(&consumer(settings)?, open, until, &mut found) {
             tracing::debug!(%error, "ages of unread records are not known");
         }
     }
-    if let Err(error) = consumer.unassign() {
-        tracing::debug!(%error, "partitions not given back");
-    }
-    (consumer, found)
+    Ok(found)
 }
 
 fn look_once(
