@@ -1,6 +1,6 @@
 //! Where the records of the past are cut into epochs, so that each is judged by the event time it would have met live.
 //!
-//! Event time moves at the end of an epoch. Live an epoch ends every trigger (100 ms); a past of months has too many of those.
+//! Event time moves at the end of an epoch. Live an epoch ends every trigger (20 ms); a past of months has too many of those.
 //! But only a record behind the watermark can be judged differently by an earlier or a later one. So epochs are large, and
 //! one ends before a record that is behind the watermark as it would have been at the last trigger:
 //!
