@@ -134,8 +134,8 @@ impl Hears for Cluster {
     }
 
     fn list(&self, told: &Value) -> Result<Value, Refused> {
-        if told["reason"].is_null() && !told["list"].is_null() {
-            return Err(Refused::Invalid("`reason` is missing".into()));
+        if told.get("list").is_none_or(|list| told["reason"].is_null() && !list.is_null()) {
+            return Err(Refused::Invalid("`list` is missing, or `reason` is missing".into()));
         }
         let mut row = told.clone();
         row["changed_at"] = now().to_string().into();
@@ -143,6 +143,9 @@ impl Hears for Cluster {
     }
 
     fn rule(&self, told: &Value, before: Option<&Value>) -> Result<Value, Refused> {
+        if told["name"].is_null() {
+            return Err(Refused::Invalid("`name` is missing".into()));
+        }
         let mut row = before.cloned().unwrap_or(json!({}));
         for (name, value) in told.as_object().expect("an object") {
             row[name] = value.clone();
