@@ -1,6 +1,7 @@
 // What people say on a page: forms marked data-say go to the server as JSON, with the name of who says it, and the answer is told.
 
-const NAME = "millrace-analyst";
+// As act.js keeps it: one name for all pages.
+const NAME = "millrace-who";
 
 /** The name of whoever sits here; asked for when there is none. */
 function who() {
