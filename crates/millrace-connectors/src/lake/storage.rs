@@ -4,7 +4,10 @@
 //! is in every listing from then on; of several that create a file of one name, exactly one does.
 
 use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path as FsPath, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,12 +16,15 @@ use futures_util::TryStreamExt;
 use millrace_model::ErrorKind;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::layout::FileName;
 use super::s3::S3;
 use crate::sink::SinkError;
 
+/// How the name of a file begins that is not whole yet.
+const STAGED: &str = ".staged-";
+/// Tries to write a file whose folder somebody deletes because it is empty.
+const WRITE_TRIES: u32 = 5;
 /// What an unfinished file of the local store is left alone for, minutes: another archiver may be writing it.
 const STAGED_MINUTES_MIN: u64 = 60;
 
@@ -73,11 +79,11 @@ impl Storage {
         }
         let invalid = |detail: &dyn fmt::Display| SinkError::new(ErrorKind::Invalid, format!("lake {name}: {detail}"));
         if to_write {
-            std::fs::create_dir_all(place).map_err(|e| invalid(&e))?;
+            fs::create_dir_all(place).map_err(|e| invalid(&e))?;
         } else if !place.is_dir() {
             return Err(invalid(&"nothing is archived yet: there is no such folder"));
         }
-        let store = LocalFileSystem::new_with_prefix(place).map_err(|e| invalid(&e))?.with_fsync(true);
+        let store = LocalFileSystem::new_with_prefix(place).map_err(|e| invalid(&e))?;
         Ok(Storage { kind: Kind::Folder { store, folder: place.to_owned() }, name })
     }
 
@@ -92,6 +98,7 @@ impl Storage {
             store.list(prefix.as_ref()).try_collect().await.map_err(|e| self.failed("list", folder, &e))?;
         let object = |meta: object_store::ObjectMeta| Object { path: meta.location.into(), bytes: meta.size };
         let mut objects: Vec<Object> = listed.into_iter().map(object).collect();
+        objects.retain(|object| !is_staged(FsPath::new(&object.path)));
         objects.sort();
         Ok(objects)
     }
@@ -100,10 +107,7 @@ impl Storage {
     pub(super) async fn put(&self, path: &str, bytes: Vec<u8>) -> Result<(), SinkError> {
         match &self.kind {
             Kind::Bucket(s3) => s3.put(path, &bytes).await,
-            Kind::Folder { store, .. } => {
-                let put = store.put(&Path::from(path), PutPayload::from(bytes)).await;
-                put.map(|_| ()).map_err(|e| self.failed("write", path, &e))
-            }
+            Kind::Folder { folder, .. } => self.store(folder, path, bytes, false).await.map(|_| ()),
         }
     }
 
@@ -111,14 +115,7 @@ impl Storage {
     pub(super) async fn create(&self, path: &str, bytes: Vec<u8>) -> Result<bool, SinkError> {
         match &self.kind {
             Kind::Bucket(s3) => s3.create(path, &bytes).await,
-            Kind::Folder { store, .. } => {
-                let payload = PutPayload::from(bytes);
-                match store.put_opts(&Path::from(path), payload, PutMode::Create.into()).await {
-                    Ok(_) => Ok(true),
-                    Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-                    Err(e) => Err(self.failed("create", path, &e)),
-                }
-            }
+            Kind::Folder { folder, .. } => self.store(folder, path, bytes, true).await,
         }
     }
 
@@ -150,10 +147,10 @@ impl Storage {
         let Kind::Folder { folder, .. } = &self.kind else { return };
         let hour = folder.join(hour);
         // Refused while a file is in it; who writes one the moment after makes the folder again.
-        if std::fs::remove_dir(&hour).is_ok()
+        if fs::remove_dir(&hour).is_ok()
             && let Some(day) = hour.parent()
         {
-            let _ = std::fs::remove_dir(day);
+            let _ = fs::remove_dir(day);
         }
     }
 
@@ -166,10 +163,50 @@ impl Storage {
             .map_err(|e| SinkError::new(ErrorKind::Unavailable, format!("lake {}: {e}", self.name)))
     }
 
-    fn failed(&self, what: &str, path: &str, error: &object_store::Error) -> SinkError {
+    /// Writes into a folder; whether it was written.
+    async fn store(&self, folder: &FsPath, path: &str, bytes: Vec<u8>, exclusively: bool) -> Result<bool, SinkError> {
+        let (folder, name) = (folder.to_owned(), path.to_owned());
+        let stored = tokio::task::spawn_blocking(move || store(&folder, &name, &bytes, exclusively)).await;
+        let stored = stored.map_err(io::Error::other).flatten();
+        stored.map_err(|e| self.failed("write", path, &e))
+    }
+
+    fn failed(&self, what: &str, path: &str, error: &dyn fmt::Display) -> SinkError {
         // A full or missing disk may be mended while the archiver waits; nothing is lost meanwhile.
         SinkError::new(ErrorKind::Unavailable, format!("lake: {what} {}/{path}: {error}", self.name))
     }
+}
+
+/// Writes a file that is whole and durable from the moment it has its name; `exclusively`: unless there is one of this name.
+/// The local object store's own writes do not wait for the disk.
+fn store(folder: &FsPath, path: &str, bytes: &[u8], exclusively: bool) -> io::Result<bool> {
+    let path = folder.join(path);
+    let parent = path.parent().unwrap_or(folder);
+    let mut tries = 0;
+    let mut staged = loop {
+        tries += 1;
+        fs::create_dir_all(parent)?;
+        // Readable for whoever the umask lets read: the lake is shared with other programs.
+        let staged =
+            tempfile::Builder::new().prefix(STAGED).permissions(Permissions::from_mode(0o666)).tempfile_in(parent);
+        match staged {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && tries < WRITE_TRIES => {}
+            staged => break staged?,
+        }
+    };
+    staged.write_all(bytes)?;
+    staged.as_file().sync_all()?;
+    let named = if exclusively { staged.persist_noclobber(&path) } else { staged.persist(&path) };
+    match named {
+        Ok(_) => {}
+        Err(e) if exclusively && e.error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(e) => return Err(e.error),
+    }
+    // Its folders may be new.
+    for above in parent.ancestors().take_while(|above| above.starts_with(folder)) {
+        File::open(above)?.sync_all()?;
+    }
+    Ok(true)
 }
 
 /// Deletes the staged files below a folder that were not touched since.
@@ -177,7 +214,7 @@ fn delete_staged(folder: &FsPath, before: SystemTime) -> std::io::Result<usize> 
     let mut deleted = 0;
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let entries = match std::fs::read_dir(&folder) {
+        let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(e),
@@ -189,20 +226,16 @@ fn delete_staged(folder: &FsPath, before: SystemTime) -> std::io::Result<usize> 
             } else if is_staged(&path) {
                 // Another archiver may have finished it meanwhile.
                 let old = path.metadata().and_then(|of| of.modified()).is_ok_and(|touched| touched <= before);
-                deleted += usize::from(old && std::fs::remove_file(&path).is_ok());
+                deleted += usize::from(old && fs::remove_file(&path).is_ok());
             }
         }
     }
     Ok(deleted)
 }
 
-/// `p…​.parquet#1`: the name under which the local object store writes a file before it renames it.
+/// A file that is being written, or was when its writer died.
 fn is_staged(path: &FsPath) -> bool {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let Some((name, upload)) = name.rsplit_once('#') else {
-        return false;
-    };
-    FileName::parse(name).is_some() && upload.bytes().all(|byte| byte.is_ascii_digit())
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGED))
 }
 
 #[cfg(test)]
@@ -247,12 +280,12 @@ mod tests {
     #[test]
     fn only_old_unfinished_files_of_its_own_go() {
         let folder = tempfile::tempdir().expect("a folder");
-        let staged = folder.path().join("p00001-000000000005-000000000009.parquet#1");
-        std::fs::write(&staged, "half").expect("a staged file");
-        std::fs::write(folder.path().join("notes.txt#1"), "not ours").expect("another file");
+        let staged = folder.path().join(".staged-x1Y2z3");
+        fs::write(&staged, "half").expect("a staged file");
+        fs::write(folder.path().join("notes.txt"), "not ours").expect("another file");
         assert_eq!(delete_staged(folder.path(), SystemTime::now() - Duration::from_secs(60)).expect("swept"), 0);
         assert_eq!(delete_staged(folder.path(), SystemTime::now() + Duration::from_secs(1)).expect("swept"), 1);
         assert_eq!(delete_staged(&folder.path().join("none"), SystemTime::now()).expect("nothing"), 0);
-        assert!(!staged.exists() && folder.path().join("notes.txt#1").exists());
+        assert!(!staged.exists() && folder.path().join("notes.txt").exists());
     }
 }
