@@ -27,7 +27,7 @@ use millrace_connectors::sink::SinkError;
 use millrace_connectors::{Ending, Shutdown};
 use millrace_engine::job::{Advance, EpochOutput, LateRecord};
 use millrace_engine::sql::Origin;
-use millrace_engine::state::{EpochEntry, Range, StateDir};
+use millrace_engine::state::{Claim, EpochEntry, Range, StateDir};
 use millrace_engine::{EngineError, Job, JobPlan, JobSettings, StaticTables};
 use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::TableProgress;
@@ -136,10 +136,11 @@ pub(crate) fn run(
     let group = group_of(&name);
     let sources: Vec<(String, String)> =
         job.sources().map(|(source, origin)| (topic_of(source, origin).to_owned(), source.to_owned())).collect();
+    let claim = Claim::take(&settings.state_root, &name)?;
     // First the producer: it fences whoever still runs this job.
     let output = Output::new(&settings.kafka, &group)?;
     let input = Input::new(&settings.kafka, &group, &sources)?;
-    let state = StateDir::open(&settings.state_root, &name)?;
+    let state = StateDir::open(claim)?;
     let now = Instant::now();
     let mut running = Running {
         job,
