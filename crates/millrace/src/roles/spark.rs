@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
@@ -307,7 +307,7 @@ impl Teller {
         self.last.insert(row.table.clone(), row);
         if self.last.len() < self.modes.len() {
             // A table that has not told yet may be behind all that have.
-            self.status.looked(1, false);
+            self.status.looked(1, false, Instant::now());
             return Ok(());
         }
         // The job has processed what all of its tables have.
@@ -320,7 +320,7 @@ impl Teller {
         let places: Vec<Place> = done.keys().cloned().collect();
         let extents = self.runtime.block_on(self.cluster.extents(&places))?;
         let behind = |(place, next): (&Place, &i64)| extents.get(place).map_or(0, |extent| (extent.end - next).max(0));
-        self.status.looked(done.iter().map(behind).sum::<i64>(), false);
+        self.status.looked(done.iter().map(behind).sum::<i64>(), false, Instant::now());
         Ok(())
     }
 }

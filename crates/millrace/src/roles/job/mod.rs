@@ -10,6 +10,7 @@
 //! aborted transaction and a logged epoch that was never committed, which recovery forgets.
 
 pub(crate) mod backfill;
+mod ends;
 mod input;
 mod laps;
 pub(crate) mod output;
@@ -33,6 +34,7 @@ use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::TableProgress;
 use millrace_model::{Classified, ErrorKind, Timestamp};
 
+use ends::Ends;
 use input::{EpochBounds, Input, Place, batch_starts, batches, ranges};
 use laps::Laps;
 use output::{Output, dead_letter};
@@ -161,7 +163,8 @@ pub(crate) fn run(
     };
     running.given =
         recovery::restore(&mut running.input, &running.output, &mut running.state, &mut running.job, settings)?;
-    running.work(shutdown)?;
+    let ends = Ends::new(&settings.kafka, &group, running.input.places()?)?;
+    running.work(shutdown, &ends)?;
     // Another backend may go on from what it says.
     running.progress_at = None;
     running.publish_progress()?;
@@ -197,10 +200,13 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    fn work(&mut self, shutdown: &Shutdown) -> Result<(), JobError> {
+    fn work(&mut self, shutdown: &Shutdown, ends: &Ends) -> Result<(), JobError> {
+        let mut looked = None;
         loop {
-            if shutdown.asked() == Ending::Stop {
-                return Ok(());
+            match shutdown.asked() {
+                Ending::Stop => return Ok(()),
+                Ending::Drain => ends.hurry(),
+                Ending::None => {}
             }
             self.refresh_static();
             self.laps.lap("static tables");
@@ -210,11 +216,12 @@ impl Running<'_> {
                 self.snapshot_at = Instant::now();
                 self.laps.lap("snapshot");
             }
-            let every = if shutdown.asked() == Ending::Drain { Duration::ZERO } else { ENDS_INTERVAL };
-            self.input.refresh_ends(every)?;
-            self.laps.lap("ends");
             self.laps.end(self.job.name());
-            self.status.looked(self.input.lag(), self.unpublished());
+            if let Some(known) = ends.after(looked) {
+                looked = Some(known.asked);
+                self.input.know_ends(known.ends);
+                self.status.looked(self.input.lag(), self.unpublished(), known.asked);
+            }
         }
     }
 
