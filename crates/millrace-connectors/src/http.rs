@@ -1,24 +1,21 @@
-//! An HTTP/1.1 client for one server: what alert channels and the search sink need of it, on hyper and rustls.
+//! An HTTP client for one server: reqwest, with what alert channels and the search sink want of it.
 //!
-//! One connection, kept while the server keeps it. No redirects: a target that moved is a setting to change.
+//! No redirects: a target that moved is a setting to change. No proxy from the environment: what is signed or secret goes to
+//! the server that the settings name.
 
+use std::error::Error as _;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
-use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
 use millrace_model::{Classified, ErrorKind};
-use tokio::net::TcpStream;
-use tokio::sync::Mutex;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Response, Url};
 
-pub use hyper::Method;
+pub use reqwest::Method;
+
+use crate::tls::{cause, own_certificates};
 
 /// Longest answer that is read, bytes.
 pub const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -65,12 +62,13 @@ pub struct Answer {
 
 /// A client of one server.
 pub struct HttpClient {
+    client: Client,
+    /// The URL it was made with.
+    url: Url,
     host: String,
     port: u16,
-    /// Path and query of the URL it was made with.
+    /// Path and query of the URL.
     path: String,
-    tls: Option<TlsConnector>,
-    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
 impl fmt::Debug for HttpClient {
@@ -88,23 +86,34 @@ impl HttpClient {
     pub fn new(url: &str, ca_file: Option<&Path>) -> Result<Self, HttpError> {
         let invalid = |text: String| HttpError::new(ErrorKind::Invalid, text);
         let wrong = || invalid("not the address of a server; write http://HOST:PORT/PATH or https://…".into());
-        let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let (scheme, authority) = uri.scheme_str().zip(uri.authority()).ok_or_else(wrong)?;
-        if authority.as_str().contains('@') {
+        let url = Url::parse(url).map_err(|_| wrong())?;
+        if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid("the address of a server must hold no name or password".into()));
         }
-        let (tls, port) = match scheme {
-            "http" => (None, 80),
-            "https" => (Some(crate::tls::connector(ca_file).map_err(invalid)?), 443),
-            _ => return Err(wrong()),
+        let is_https = url.scheme() == "https";
+        let (Some(host), Some(port), true) =
+            (url.host_str(), url.port_or_known_default(), is_https || url.scheme() == "http")
+        else {
+            return Err(wrong());
         };
-        Ok(HttpClient {
-            host: authority.host().trim_start_matches('[').trim_end_matches(']').to_owned(),
-            port: authority.port_u16().unwrap_or(port),
-            path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
-            tls,
-            connection: Mutex::new(None),
-        })
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("{}{query}", url.path());
+        let mut builder = Client::builder()
+            .user_agent(concat!("millrace/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            // Who speaks in the open needs none, and reading them takes a while.
+            .tls_built_in_native_certs(is_https);
+        if let (true, Some(path)) = (is_https, ca_file) {
+            let pem = own_certificates(path).map_err(invalid)?;
+            for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| invalid(cause(&error).text))? {
+                builder = builder.add_root_certificate(certificate);
+            }
+        }
+        let client = builder.build().map_err(|error| invalid(format!("{host}: tls: {}", cause(&error).text)))?;
+        Ok(HttpClient { client, url, host, port, path })
     }
 
     /// Path and query of the URL it was made with.
@@ -119,16 +128,15 @@ impl HttpClient {
 
     /// The `Host` header it sends: with the port, unless it is the scheme's own.
     pub(crate) fn host_header(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let own = if self.tls.is_some() { 443 } else { 80 };
-        if self.port == own { host } else { format!("{host}:{}", self.port) }
+        let host = self.url.host_str().unwrap_or_default();
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
     /// Sends one request and reads the answer, whatever its status. Not repeated here: who asks knows whether that is safe.
     ///
     /// # Errors
-    /// `Unavailable`: no connection, no answer within `wait`. `Invalid`: a certificate that is not trusted, a header or
-    /// path that cannot be sent.
+    /// `Unavailable`: no connection, no answer within `wait`, or one that is too long. `Invalid`: a certificate that is not
+    /// trusted, a header that cannot be sent.
     pub async fn send(
         &self,
         method: Method,
@@ -137,103 +145,79 @@ impl HttpClient {
         body: Vec<u8>,
         wait: Duration,
     ) -> Result<Answer, HttpError> {
-        let request = self.request(method, path, headers, body)?;
-        let mut connection = self.connection.lock().await;
-        let asked = tokio::time::timeout(wait, self.ask(&mut connection, request)).await;
-        let answer = asked.unwrap_or_else(|_| Err(self.away(format_args!("no answer within {wait:?}"))));
-        if answer.is_err() {
-            *connection = None;
+        let mut url = self.url.clone();
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        url.set_path(path);
+        url.set_query(query);
+        let mut headers = self.headers(headers)?;
+        // Of an empty body too: there are servers that want to know.
+        headers.insert(CONTENT_LENGTH, body.len().into());
+        let request = self.client.request(method, url).headers(headers).timeout(wait).body(body);
+        let asked = async {
+            let answer = request.send().await?;
+            let (status, retry_after) = (answer.status().as_u16(), retry_after(answer.headers()));
+            Ok((status, retry_after, read(answer).await?))
+        };
+        match asked.await {
+            Ok((status, retry_after, Some(body))) => Ok(Answer { status, retry_after, body }),
+            Ok((_, _, None)) => Err(self.fault(
+                ErrorKind::Unavailable,
+                format_args!("an answer of more than {ANSWER_BYTES_MAX} bytes, which is not read"),
+            )),
+            Err(error) => Err(self.failed(&error, wait)),
         }
-        answer
     }
 
-    fn request(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Vec<u8>,
-    ) -> Result<Request<Full<Bytes>>, HttpError> {
-        let invalid =
-            |what: &str| HttpError::new(ErrorKind::Invalid, format!("{}: {what} cannot be sent", self.server()));
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, self.host_header())
-            .header(USER_AGENT, concat!("millrace/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_LENGTH, body.len());
+    fn headers(&self, headers: &[(&str, &str)]) -> Result<HeaderMap, HttpError> {
+        let invalid = |what: &str| self.fault(ErrorKind::Invalid, format_args!("{what} cannot be sent"));
+        let mut all = HeaderMap::with_capacity(headers.len());
         for (name, value) in headers {
             let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("a header's name"))?;
             let mut value = HeaderValue::from_str(value).map_err(|_| invalid("a header"))?;
             value.set_sensitive(true);
-            request = request.header(name, value);
+            all.append(name, value);
         }
-        request.body(Full::new(Bytes::from(body))).map_err(|_| invalid("the path"))
+        Ok(all)
     }
 
-    async fn ask(
-        &self,
-        connection: &mut Option<SendRequest<Full<Bytes>>>,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Answer, HttpError> {
-        let kept = match connection.take() {
-            Some(mut kept) => kept.ready().await.is_ok().then_some(kept),
-            None => None,
+    /// Without what reqwest says itself, which is the URL.
+    fn failed(&self, error: &reqwest::Error, wait: Duration) -> HttpError {
+        if error.is_timeout() {
+            return self.fault(ErrorKind::Unavailable, format_args!("no answer within {wait:?}"));
+        }
+        let Some(below) = error.source() else {
+            return self.fault(ErrorKind::Unavailable, "the connection fails");
         };
-        let mut sender = match kept {
-            Some(kept) => kept,
-            None => self.connect().await?,
-        };
-        let answer = sender.send_request(request).await.map_err(|error| self.away(error))?;
-        let (head, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| self.away(error))?;
-        *connection = Some(sender);
-        let seconds = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
-        Ok(Answer {
-            status: head.status.as_u16(),
-            retry_after: seconds.map(|seconds| Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX))),
-            body: body.to_bytes().to_vec(),
-        })
-    }
-
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, HttpError> {
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(|error| self.away(error))?;
-        // Small requests that wait for their answers: nothing is gained by holding them back.
-        stream.set_nodelay(true).map_err(|error| self.away(error))?;
-        match &self.tls {
-            None => self.shake(TokioIo::new(stream)).await,
-            Some(tls) => {
-                let name = ServerName::try_from(self.host.clone())
-                    .map_err(|_| HttpError::new(ErrorKind::Invalid, format!("`{}` is no host name", self.host)))?;
-                let stream = tls.connect(name, stream).await.map_err(|error| self.refused(&error))?;
-                self.shake(TokioIo::new(stream)).await
-            }
+        let cause = cause(below);
+        match error.is_connect() && cause.refused {
+            true => self.fault(ErrorKind::Invalid, format_args!("tls: {}", cause.text)),
+            false => self.fault(ErrorKind::Unavailable, cause.text),
         }
     }
 
-    async fn shake<S>(&self, stream: S) -> Result<SendRequest<Full<Bytes>>, HttpError>
-    where
-        S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-    {
-        let (sender, connection) = handshake(stream).await.map_err(|error| self.away(error))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
-            }
-        });
-        Ok(sender)
+    fn fault(&self, kind: ErrorKind, why: impl fmt::Display) -> HttpError {
+        HttpError::new(kind, format!("{}: {why}", self.server()))
     }
+}
 
-    fn away(&self, error: impl fmt::Display) -> HttpError {
-        HttpError::new(ErrorKind::Unavailable, format!("{}: {error}", self.server()))
-    }
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.min(RETRY_AFTER_SECONDS_MAX)))
+}
 
-    /// A handshake that failed: a certificate that is not trusted does not become so by waiting.
-    fn refused(&self, error: &std::io::Error) -> HttpError {
-        let kind =
-            if error.kind() == std::io::ErrorKind::InvalidData { ErrorKind::Invalid } else { ErrorKind::Unavailable };
-        HttpError::new(kind, format!("{}: tls: {error}", self.server()))
+/// The body; `None`: it is too long.
+async fn read(mut answer: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    if answer.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64) {
+        return Ok(None);
     }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 /// What a status means for who sent: `None` is success.
@@ -249,6 +233,11 @@ pub fn kind_of_status(status: u16) -> Option<ErrorKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::tests::{acceptor, file};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const WAIT: Duration = Duration::from_secs(20);
 
     #[test]
     fn addresses() {
@@ -279,5 +268,115 @@ mod tests {
         ] {
             assert_eq!(kind_of_status(status), kind, "{status}");
         }
+    }
+
+    /// Reads a request's head, answers with this and as many bytes, and gives back what was asked.
+    async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, said: &str, bytes: usize) -> String {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(stream.read_u8().await.expect("a request"));
+        }
+        stream.write_all(said.as_bytes()).await.expect("answered");
+        let chunk = vec![b'x'; 1 << 20];
+        for _ in 0..bytes.div_ceil(chunk.len()) {
+            // The client may have heard enough.
+            if stream.write_all(&chunk).await.is_err() {
+                break;
+            }
+        }
+        let _ = stream.shutdown().await;
+        String::from_utf8(asked).expect("text")
+    }
+
+    /// Asks a server that says this; what it was asked, and what came of it.
+    async fn ask(said: &'static str, bytes: usize) -> (String, Result<Answer, HttpError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/", listener.local_addr().expect("a port"));
+        let server = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.expect("a connection");
+            answer(stream, said, bytes).await
+        });
+        let client = HttpClient::new(&url, None).expect("an address");
+        let told = client.send(Method::PUT, "/a*b?c=d", &[("x-key", "hidden")], Vec::new(), WAIT).await;
+        (server.await.expect("asked"), told)
+    }
+
+    #[tokio::test]
+    async fn one_request_one_answer() {
+        let (asked, told) = ask("HTTP/1.1 429 Slow\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nno", 0).await;
+        let told = told.expect("an answer");
+        assert_eq!(
+            (told.status, told.retry_after, told.body.as_slice()),
+            (429, Some(Duration::from_secs(7)), &b"no"[..])
+        );
+        assert!(asked.starts_with("PUT /a*b?c=d HTTP/1.1\r\n"), "{asked}");
+        for header in ["x-key: hidden\r\n", "content-length: 0\r\n", "user-agent: millrace/", "host: 127.0.0.1:"] {
+            assert!(asked.contains(header), "{asked}");
+        }
+        // Where it points is not followed; an hour is not waited.
+        let (_, told) =
+            ask("HTTP/1.1 302 Found\r\nlocation: /b\r\nretry-after: 3600\r\ncontent-length: 0\r\n\r\n", 0).await;
+        let told = told.expect("an answer");
+        assert_eq!((told.status, told.retry_after), (302, Some(Duration::from_secs(300))));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_long_is_not_read() {
+        let long = "HTTP/1.1 200 OK\r\ncontent-length: 67108865\r\n\r\n";
+        for (said, bytes) in [(long, 0), ("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n", ANSWER_BYTES_MAX + 1)] {
+            let error = ask(said, bytes).await.1.expect_err("too long");
+            assert!(error.to_string().contains("more than 67108864 bytes"), "{error}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+        }
+    }
+
+    #[tokio::test]
+    async fn errors_name_the_server_and_no_secret() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("a port");
+        let wait = Duration::from_millis(100);
+        let silent_at = silent.local_addr().expect("a port");
+        for (server, header, kind, text) in [
+            (silent_at, "secret", ErrorKind::Unavailable, "no answer within 100ms"),
+            (gone, "secret", ErrorKind::Unavailable, "refused"),
+            (gone, "secret\r\nx: y", ErrorKind::Invalid, "a header cannot be sent"),
+        ] {
+            let client = HttpClient::new(&format!("http://{server}/secret?secret"), None).expect("an address");
+            let headers = [("authorization", header)];
+            let error = client.send(Method::POST, client.path(), &headers, b"secret".to_vec(), wait).await;
+            let error = error.expect_err("no answer");
+            let told = error.to_string();
+            assert_eq!(error.kind(), kind, "{told}");
+            assert!(told.starts_with(&server.to_string()) && told.contains(text) && !told.contains("secret"), "{told}");
+        }
+        let (_, told) = ask("220 mail.example ESMTP\r\n\r\n", 0).await;
+        let error = told.expect_err("no HTTP");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(!error.to_string().contains("a*b"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn only_who_is_trusted_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("https://{}/", listener.local_addr().expect("a port"));
+        let server = tokio::spawn(async move {
+            let acceptor = acceptor(&["http/1.1"]);
+            let mut asked = Vec::new();
+            for _ in 0..2 {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    asked.push(answer(stream, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", 0).await);
+                }
+            }
+            asked
+        });
+        let stranger = HttpClient::new(&url, None).expect("an address");
+        let error = stranger.send(Method::GET, "/", &[], Vec::new(), WAIT).await.expect_err("not trusted");
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("certificate"), "{error}");
+        let known = HttpClient::new(&url, Some(&file("ca.pem"))).expect("an address");
+        assert_eq!(known.send(Method::GET, "/", &[], Vec::new(), WAIT).await.expect("an answer").status, 200);
+        assert_eq!(server.await.expect("served").len(), 1);
+        let error = HttpClient::new(&url, Some(&file("README.md"))).expect_err("no certificate");
+        assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("README.md"), "{error}");
     }
 }

@@ -19,7 +19,7 @@
 //! Reading order: [`kafka`] → [`store`] → [`sink`] → [`lake`] → [`notify`] ([`secret`], [`http`]) → [`alerts`], [`dead_letters`]. Every connector has one anatomy: settings and limits,
 //! client, source or sink, retry, tests.
 //!
-//! **Invariant:** nothing outside this crate names rdkafka, sqlx or object_store.
+//! **Invariant:** nothing outside this crate names rdkafka, sqlx, reqwest, lettre or object_store.
 
 pub mod alerts;
 pub mod dead_letters;

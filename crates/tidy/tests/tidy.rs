@@ -46,6 +46,8 @@ fn libraries_stay_in_their_rooms() {
         ("sqlparser", &["millrace-engine"]),
         ("rdkafka", &["millrace-connectors"]),
         ("sqlx", &["millrace-connectors"]),
+        ("reqwest", &["millrace-connectors"]),
+        ("lettre", &["millrace-connectors"]),
         ("parquet", &["millrace-connectors"]),
         ("kafka-protocol", &["millrace-broker"]),
         ("axum", &["millrace-dashboard"]),

@@ -1,10 +1,11 @@
-//! Email: a message as MIME (RFC 2045), in text and in HTML, handed to an SMTP server.
+//! Email: a message in text and in HTML, made by lettre and handed to an SMTP server.
 
 use std::path::PathBuf;
+use std::time::{Duration, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use chrono::DateTime;
+use lettre::Address;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
 use millrace_model::{ErrorKind, Timestamp};
 use serde::Deserialize;
 
@@ -13,10 +14,10 @@ use super::message::{EntityAlerts, Message, escaped};
 use super::smtp::{Smtp, TlsMode};
 use crate::secret::SecretPlace;
 
-/// Bytes of an encoded word of a header: RFC 2047 allows 75 characters with its frame.
-const WORD_BYTES_MAX: usize = 42;
-/// Characters of a line of base64.
-const LINE_CHARS: usize = 76;
+/// Characters of a subject, at most: what is longer is cut.
+const SUBJECT_CHARS_MAX: usize = 250;
+/// Latest date of a message, seconds since 1970: a year has four digits there.
+const DATE_SECONDS_MAX: u64 = 253_402_300_799;
 
 /// An SMTP server and the addresses.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -46,8 +47,8 @@ pub struct EmailSettings {
 #[derive(Debug)]
 pub(super) struct Email {
     smtp: Smtp,
-    from: String,
-    to: Vec<String>,
+    from: Address,
+    to: Vec<Address>,
 }
 
 impl Email {
@@ -63,11 +64,12 @@ impl Email {
         if settings.to.is_empty() {
             return Err(invalid("email: `to` is empty".into()));
         }
-        for address in settings.to.iter().chain([&settings.from]) {
-            if !is_address(address) {
-                return Err(invalid(format!("email: `{address}` is not an address")));
-            }
-        }
+        let address = |text: &String| {
+            // Names in other letters need SMTPUTF8, which few servers have.
+            let found = text.parse::<Address>().ok().filter(|_| text.chars().all(|c| c.is_ascii_graphic()));
+            found.ok_or_else(|| invalid(format!("email: `{text}` is not an address")))
+        };
+        let (from, to) = (address(&settings.from)?, settings.to.iter().map(address).collect::<Result<_, _>>()?);
         let login = match (&settings.user, &settings.password) {
             (Some(_), Some(_)) if settings.tls == TlsMode::None => {
                 return Err(invalid(
@@ -80,12 +82,12 @@ impl Email {
         };
         let (mode, ca_file) = (settings.tls, settings.ca_file.clone());
         let smtp = Smtp { host: host.to_owned(), port, mode, ca_file, login };
-        Ok(Email { smtp, from: settings.from.clone(), to: settings.to.clone() })
+        Ok(Email { smtp, from, to })
     }
 
     pub(super) async fn send(&self, message: &Message) -> Result<(), NotifyError> {
-        let bytes = mime(message, &self.from, &self.to);
-        self.smtp.deliver(&self.from, &self.to, bytes.as_bytes()).await
+        let mail = mail(message, &self.from, &self.to)?;
+        self.smtp.deliver(&self.from, &self.to, &mail).await
     }
 }
 
@@ -99,64 +101,32 @@ impl TlsMode {
     }
 }
 
-/// Good enough to keep a header or a command from being broken out of; the server knows the rest.
-fn is_address(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | ',' | ';' | '\\');
-    text.chars().all(plain) && text.split_once('@').is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+/// The whole message, as SMTP wants it.
+fn mail(message: &Message, from: &Address, to: &[Address]) -> Result<Vec<u8>, NotifyError> {
+    let sender = Mailbox::new(Some("Millrace".into()), from.clone());
+    let automatic = HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".into());
+    let mut mail = lettre::Message::builder().from(sender);
+    for recipient in to {
+        mail = mail.to(Mailbox::new(None, recipient.clone()));
+    }
+    let mail = mail
+        .subject(subject(message))
+        .date(UNIX_EPOCH + date(message.time))
+        .message_id(Some(format!("<{}@{}>", message.id, from.domain())))
+        .raw_header(automatic)
+        .multipart(MultiPart::alternative_plain_html(plain(message), html(message)));
+    let mail = mail.map_err(|error| NotifyError::new(ErrorKind::Internal, format!("email: {error}")))?;
+    Ok(mail.formatted())
 }
 
-/// The whole message, with lines that end as SMTP wants.
-fn mime(message: &Message, from: &str, to: &[String]) -> String {
-    let boundary = format!("=_millrace_{}", message.id);
-    let host = from.rsplit_once('@').map_or("millrace", |(_, host)| host);
-    let mut text = String::new();
-    for (name, value) in [
-        ("From", format!("Millrace <{from}>")),
-        ("To", to.join(", ")),
-        ("Subject", encoded(&message.subject())),
-        ("Date", date(message.time)),
-        ("Message-ID", format!("<{}@{host}>", message.id)),
-        ("Auto-Submitted", "auto-generated".into()),
-        ("MIME-Version", "1.0".into()),
-        ("Content-Type", format!("multipart/alternative; boundary=\"{boundary}\"")),
-    ] {
-        text.push_str(&format!("{name}: {value}\r\n"));
-    }
-    for (kind, part) in [("plain", plain(message)), ("html", html(message))] {
-        text.push_str(&format!(
-            "\r\n--{boundary}\r\nContent-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-        ));
-        let base64 = BASE64.encode(part);
-        for line in base64.as_bytes().chunks(LINE_CHARS) {
-            text.push_str(&String::from_utf8_lossy(line));
-            text.push_str("\r\n");
-        }
-    }
-    text.push_str(&format!("\r\n--{boundary}--\r\n"));
-    text
+/// One line of readable characters.
+fn subject(message: &Message) -> String {
+    message.subject().chars().take(SUBJECT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// A header's text: as it is, or as encoded words. Line breaks become spaces.
-fn encoded(text: &str) -> String {
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.is_ascii() && text.len() <= 900 {
-        return text;
-    }
-    let mut words = vec![String::new()];
-    for c in text.chars() {
-        match words.last_mut() {
-            Some(word) if word.len() + c.len_utf8() <= WORD_BYTES_MAX => word.push(c),
-            _ => words.push(c.to_string()),
-        }
-    }
-    let words = words.iter().map(|word| format!("=?UTF-8?B?{}?=", BASE64.encode(word)));
-    words.collect::<Vec<_>>().join("\r\n ")
-}
-
-/// As RFC 5322 wants it.
-fn date(time: Timestamp) -> String {
-    DateTime::from_timestamp_micros(time.0)
-        .map_or_else(String::new, |time| time.format("%a, %d %b %Y %H:%M:%S +0000").to_string())
+/// Since 1970, within what a date can say.
+fn date(time: Timestamp) -> Duration {
+    Duration::from_micros(time.0.try_into().unwrap_or(0)).min(Duration::from_secs(DATE_SECONDS_MAX))
 }
 
 fn plain(message: &Message) -> String {
@@ -230,28 +200,54 @@ mod tests {
         }
     }
 
+    /// The sample, changed, as it goes out.
+    fn sent(change: impl Fn(&mut Message)) -> String {
+        let mut message = sample(1, 1);
+        change(&mut message);
+        let email = Email::new(&settings()).expect("good");
+        let mail = mail(&message, &email.from, &email.to).expect("a mail");
+        String::from_utf8(mail).expect("text")
+    }
+
     #[test]
     fn a_message_in_text_and_html() {
-        let mail = mime(&sample(1, 1), "millrace@shop.example", &["ops@shop.example".into()]);
-        assert!(mail.starts_with("From: Millrace <millrace@shop.example>\r\nTo: ops@shop.example\r\n"));
-        assert!(
-            mail.contains("Subject: [HIGH] velocity <card_0>\r\nDate: Thu, 01 Jan 1970 00:00:00 +0000\r\n"),
-            "{mail}"
-        );
-        assert!(mail.contains("Message-ID: <0123abcd@shop.example>\r\n"));
-        assert!(mail.lines().all(|line| line.len() <= 998) && !mail.replace("\r\n", "").contains('\n'));
-        let part = mail.split("\r\n\r\n").nth(2).expect("the first part").split("\r\n\r\n--").next().expect("its text");
-        let text = BASE64.decode(part.replace("\r\n", "").split("--").next().expect("base64")).expect("base64");
-        let text = String::from_utf8(text).expect("text");
-        assert!(text.contains("payments: 12") && text.contains("http://127.0.0.1:8080/fraud"), "{text}");
+        let mail = sent(|_| ());
+        let (head, body) = mail.split_once("\r\n\r\n").expect("a head");
+        let headers: Vec<&str> = head.lines().collect();
+        for header in [
+            "From: Millrace <millrace@shop.example>",
+            "To: ops@shop.example",
+            "Subject: [HIGH] velocity <card_0>",
+            "Date: Thu, 01 Jan 1970 00:00:00 +0000",
+            "Message-ID: <0123abcd@shop.example>",
+            "Auto-Submitted: auto-generated",
+            "MIME-Version: 1.0",
+        ] {
+            assert!(headers.contains(&header), "{header} in {head}");
+        }
+        assert!(head.contains("multipart/alternative"), "{head}");
+        assert!(body.contains("payments: 12") && body.contains("http://127.0.0.1:8080/fraud"), "{body}");
+        assert!(body.contains("text/plain") && body.contains("text/html"), "{body}");
+        assert!(mail.lines().all(|line| line.len() <= 998) && !mail.replace("\r\n", "").contains(['\r', '\n']));
         let html = html(&sample(20, 2));
         assert!(html.contains("velocity &lt;card_1&gt; (10 alerts)") && html.contains("a &amp; b"), "{html}");
     }
 
     #[test]
-    fn subjects_in_any_language() {
-        assert_eq!(encoded("plain\r\nBcc: x"), "plain  Bcc: x");
-        let long = encoded(&"überfällig ".repeat(10));
-        assert!(long.split("\r\n ").all(|word| word.len() <= 75 && word.starts_with("=?UTF-8?B?")), "{long}");
+    fn no_value_leaves_its_header() {
+        let mail = sent(|message| {
+            message.entities[0].title = "x\r\nBcc: all@shop.example\r\n\r\nbody".into();
+            message.time = Timestamp(i64::MAX);
+        });
+        let (head, _) = mail.split_once("\r\n\r\n").expect("a head");
+        assert!(!head.lines().any(|line| line.starts_with("Bcc")), "{head}");
+        assert!(head.contains("Subject: [HIGH] x  Bcc: all@shop.example    body\r\n"), "{head}");
+        assert!(head.contains("Date: Fri, 31 Dec 9999 23:59:59 +0000"), "{head}");
+        // Neither a long word nor a long text in other letters makes a line that is too long.
+        for title in ["x".repeat(2_000), "überfällig ".repeat(200), "注文".repeat(500)] {
+            let mail = sent(|message| message.entities[0].title.clone_from(&title));
+            let (head, _) = mail.split_once("\r\n\r\n").expect("a head");
+            assert!(head.is_ascii() && head.lines().all(|line| line.len() <= 300), "{head}");
+        }
     }
 }

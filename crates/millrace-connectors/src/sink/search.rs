@@ -10,10 +10,13 @@
 //! A document's id is the row's key, its version the record's offset: the same record written again changes nothing, and an
 //! older one never replaces a newer. So at least once from Kafka is once in the index.
 //!
-//! Reading order: `settings` → `index` (mappings, ids, dates) → `bulk` (what the answer means) → `session` (the loop).
+//! Reading order: `settings` → `server` → `index` (mappings, ids, dates) → `bulk` (what the answer means) → `session` (the loop) →
+//! `retention` (what leaves).
 
 mod bulk;
 mod index;
+mod retention;
+mod server;
 mod session;
 mod settings;
 

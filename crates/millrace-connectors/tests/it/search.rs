@@ -1,6 +1,6 @@
 //! The search sink against a real server: every row is one document, whatever is refused, repeated or killed.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use millrace_connectors::http::{HttpClient, Method};
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
@@ -9,13 +9,13 @@ use millrace_connectors::sink::search::{self, SearchSettings, SearchSinkSettings
 use millrace_connectors::sink::{SinkReport, SinkStats};
 use millrace_connectors::testing::search::Search;
 use millrace_connectors::{Ending, ShutdownSwitch, shutdown};
-use millrace_model::{Classified, ColumnType, Contract, Contracts, ErrorKind};
+use millrace_model::{Classified, ColumnType, Contract, Contracts, ErrorKind, Timestamp};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::support::{Broker, PATIENCE, broker, column, contract, eventually, unique};
 
-/// A broker with a table of windows and a table of stores, and a client to look into the indices.
+/// A broker with a table of windows, one of stores and one of signals, which have an event time, and a client to look into the indices.
 struct Bench {
     broker: Broker,
     tables: Vec<Contract>,
@@ -30,7 +30,9 @@ impl Bench {
         windows.columns.push(column("window_start", ColumnType::Timestamp));
         windows.key = vec!["window_start".into(), "store_id".into()];
         windows.topic.config.insert("retention.ms".into(), (30 * 86_400_000_i64).to_string());
-        let tables = vec![windows, contract(&unique("stores"), 2)];
+        let mut signals = Contract { name: unique("signals"), key: vec!["store_id".into()], ..windows.clone() };
+        signals.event_time = Some("window_start".into());
+        let tables = vec![windows, contract(&unique("stores"), 2), signals];
         let letters = Contracts::builtin().get("dead_letters").expect("it ships").clone();
         let all: Vec<Contract> = tables.iter().cloned().chain([letters]).collect();
         topics::ensure(&broker.settings, &all, None).await.expect("topics");
@@ -143,6 +145,39 @@ async fn every_row_is_one_document_and_the_last_one_wins() {
     let (_switch, sink) = bench.start();
     let refused = tokio::time::timeout(PATIENCE, sink).await.expect("in time").expect("no panic").expect_err("refused");
     assert!(refused.kind() == ErrorKind::Invalid && refused.to_string().contains("template"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow suite: starts OpenSearch"]
+async fn what_is_past_the_contracts_retention_leaves() {
+    let server = tokio::task::spawn_blocking(|| Search::start(&[])).await.expect("no panic").expect("a server");
+    let bench = Bench::new(&server).await;
+    let ago = |days: i64| {
+        let now = Timestamp::from_system_time(SystemTime::now());
+        json!(Timestamp(now.0 - days * 86_400_000_000).to_string())
+    };
+    let row =
+        |time: Value, store: &str, orders: u64| json!({ "window_start": time, "store_id": store, "orders": orders });
+    // Both tables keep 30 days.
+    bench.produce(0, [row(ago(40), "old", 1), row(ago(29), "kept", 2)]);
+    bench.produce(2, [row(ago(40), "old", 1), row(ago(29), "kept", 2), row(Value::Null, "timeless", 4)]);
+    // Without an event time a row is a state, and stays.
+    bench.produce(1, [json!({ "store_id": "state", "orders": 8 })]);
+    let report = bench.drain().await;
+    assert_eq!((report.rows_written, report.records_set_aside), (6, 0));
+    bench.ask(Method::POST, "/millrace-*/_refresh", &Value::Null).await;
+
+    let (switch, sink) = bench.start();
+    eventually("the old are gone", async || bench.count(0).await == (1, 2) && bench.count(2).await == (2, 6)).await;
+    assert_eq!(bench.count(1).await, (1, 8));
+    let day = ago(40).as_str().expect("a text")[..10].replace('-', ".");
+    let (status, _) = bench.ask(Method::GET, &format!("/millrace-{}-{day}", bench.tables[0].name), &Value::Null).await;
+    assert_eq!(status, 404, "an index of {day} is empty, not gone");
+    // What is gone may come again.
+    bench.produce(2, [row(ago(1), "old", 16)]);
+    eventually("it is back", async || bench.count(2).await == (3, 22)).await;
+    switch.ask(Ending::Drain);
+    tokio::time::timeout(PATIENCE, sink).await.expect("in time").expect("no panic").expect("drained");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,8 @@
 //!
 //! A table whose key has a time (`window_start`) has an index a day, `PREFIXTABLE-2026.11.23`: its rows never move to another
 //! day, and old days are deleted whole when the topic's retention is over. Any other table has one index, because a row that
-//! is updated across midnight would be in two.
+//! is updated across midnight would be in two; of it documents are deleted, by their event time. Without one a document is the
+//! state of something (`stock_levels`), which does not become old.
 
 use millrace_model::time::DAY_MICROS;
 use millrace_model::{ColumnType, Contract, Timestamp};
@@ -22,6 +23,8 @@ pub(super) struct Index {
     key: Vec<String>,
     /// The column whose day an index is for.
     day: Option<String>,
+    /// The column that says how old a document is.
+    event_time: Option<String>,
     properties: Map<String, Value>,
     /// How long the topic keeps a row, milliseconds; `None`: for ever.
     retention_ms: Option<i64>,
@@ -53,13 +56,14 @@ impl Index {
             name: format!("{prefix}{}", contract.name),
             key: contract.key.clone(),
             day,
+            event_time: contract.event_time.clone(),
             properties: properties.collect(),
             retention_ms: retention.filter(|_| deletes),
         }
     }
 
-    /// Name of its template.
-    pub(super) fn template_name(&self) -> &str {
+    /// Its name, or what the names of its days begin with; and its template's.
+    pub(super) fn name(&self) -> &str {
         &self.name
     }
 
@@ -107,14 +111,23 @@ impl Index {
 
     /// Which of these indices are past their retention: days all of whose rows the topic would have deleted.
     pub(super) fn past<'a>(&self, names: &'a [String], now: Timestamp) -> Vec<&'a str> {
-        let (Some(retention), Some(_)) = (self.retention_ms, &self.day) else { return Vec::new() };
-        let kept = Timestamp(now.0.saturating_sub(retention.saturating_mul(1_000)).saturating_sub(DAY_MICROS));
-        let oldest = self.of_day(kept);
+        let (Some(kept), Some(_)) = (self.kept_since(now), &self.day) else { return Vec::new() };
+        let oldest = self.of_day(Timestamp(kept.0.saturating_sub(DAY_MICROS)));
         let is_day = |name: &str| {
             let date = name.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('-'));
             date.is_some_and(|date| date.len() == 10 && date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
         };
         names.iter().map(String::as_str).filter(|name| is_day(name) && **name < *oldest).collect()
+    }
+
+    /// Which documents of its one index are past their retention, this many at most; `None`: none ever is.
+    pub(super) fn past_documents(&self, now: Timestamp, at_most: u64) -> Option<Value> {
+        let (Some(kept), Some(column), None) = (self.kept_since(now), &self.event_time, &self.day) else { return None };
+        Some(json!({ "query": { "range": { column: { "lt": kept.to_string() } } }, "max_docs": at_most }))
+    }
+
+    fn kept_since(&self, now: Timestamp) -> Option<Timestamp> {
+        self.retention_ms.map(|retention| Timestamp(now.0.saturating_sub(retention.saturating_mul(1_000))))
     }
 
     /// The pattern of its days; `None`: it has one index.
@@ -188,6 +201,16 @@ mod tests {
         assert_eq!((index.days(), index.template(None)["index_patterns"].clone()), (None, json!(["shop-sample"])));
         let long = index.target(&row(&format!(r#"{{"store_id":"{}"}}"#, "x".repeat(600))), 0, 7).expect("a target");
         assert_eq!(long.id.len(), 64);
+        let now = Timestamp::parse(b"2026-11-23T12:00:00Z").expect("a time");
+        assert_eq!(index.past_documents(now, 9), None, "a state does not become old");
+        let mut contract = samples::contract(&["store_id"]);
+        contract.event_time = Some("window_start".into());
+        contract.topic.config.insert("retention.ms".into(), (2 * 86_400_000).to_string());
+        let expected =
+            json!({ "query": { "range": { "window_start": { "lt": "2026-11-21T12:00:00.000000Z" } } }, "max_docs": 9 });
+        assert_eq!(Index::of(&contract, "shop-").past_documents(now, 9), Some(expected));
+        contract.topic.config.insert("cleanup.policy".into(), "compact".into());
+        assert_eq!(Index::of(&contract, "shop-").past_documents(now, 9), None, "the topic keeps it too");
         let placed = Index::of(&samples::contract(&[]), "shop-");
         assert_eq!(placed.target(&row("{}"), 3, 42).expect("a target").id, "3-42");
     }

@@ -15,11 +15,12 @@ use serde_json::Value;
 
 use super::bulk::{Document, Fate, body, fates};
 use super::index::Index;
+use super::retention::delete_past;
+use super::server::Server;
 use super::settings::{
-    ANSWER_MS_MAX, BULK_BYTES_MAX, BULK_DOCUMENTS_MAX, BULK_WAIT_MS_MAX, RETENTION_MS, SEARCH_GROUP,
-    SearchSinkSettings, Server,
+    BULK_BYTES_MAX, BULK_DOCUMENTS_MAX, BULK_WAIT_MS_MAX, RETENTION_MS, SEARCH_GROUP, SearchSinkSettings,
 };
-use crate::http::{Answer, Method, kind_of_status};
+use crate::http::{Method, kind_of_status};
 use crate::kafka::producer::{Outgoing, Producer};
 use crate::kafka::reader::{Reader, is_out_of_range};
 use crate::kafka::{Cluster, Extent, Place};
@@ -69,10 +70,9 @@ impl<'a> Session<'a> {
         stats: &'a SinkStats,
     ) -> Result<Self, SinkError> {
         for index in indices {
-            let path = format!("/_index_template/{}", index.template_name());
-            let template = index.template(settings.search.replicas).to_string().into_bytes();
-            let answer = ask(server, Method::PUT, &path, "application/json", template, false).await?;
-            succeeded(server, "the template of an index", &answer)?;
+            let path = format!("/_index_template/{}", index.name());
+            let answer = server.ask(Method::PUT, &path, Some(&index.template(settings.search.replicas))).await?;
+            server.succeeded("the template of an index", &answer)?;
         }
         let topics: Vec<Arc<str>> = indices.iter().map(|index| Arc::from(index.table.as_str())).collect();
         let mut reader = Reader::new(&settings.client, SEARCH_GROUP)?;
@@ -261,13 +261,13 @@ impl<'a> Session<'a> {
     async fn bulk(&self, open: &[&Taken]) -> Result<Bulk, SinkError> {
         let documents: Vec<&Document> = open.iter().filter_map(|one| one.document.as_ref().ok()).collect();
         let body = body(&documents).map_err(|error| SinkError::new(ErrorKind::Internal, error.to_string()))?;
-        let answer = ask(self.server, Method::POST, "/_bulk", "application/x-ndjson", body, true).await?;
+        let answer = self.server.bulk(body).await?;
         match answer.status {
             413 => return Ok(Bulk::TooLarge),
             status if kind_of_status(status) == Some(ErrorKind::Unavailable) => {
-                return Ok(Bulk::Later(said(self.server, "a bulk request", &answer), answer.retry_after));
+                return Ok(Bulk::Later(self.server.said("a bulk request", &answer), answer.retry_after));
             }
-            _ => succeeded(self.server, "a bulk request", &answer)?,
+            _ => self.server.succeeded("a bulk request", &answer)?,
         }
         let fates = fates(&answer.body, documents.len());
         Ok(Bulk::Fates(fates.map_err(|why| SinkError::new(ErrorKind::Unavailable, why))?))
@@ -312,17 +312,19 @@ impl<'a> Session<'a> {
         targets.iter().all(|(place, extent)| positions.get(place).is_some_and(|at| *at >= extent.end))
     }
 
-    /// Lag, group, partitions, old indices. `true`: the topics have other partitions now.
+    /// Lag, group, partitions, retention. `true`: the topics have other partitions now.
     async fn look_around(&mut self, all_written: bool) -> bool {
         let done = || if all_written { self.reader.positions() } else { self.done.clone() };
         if self.watch.changed(&done).await {
             return true;
         }
         self.watch.publish(&done);
-        if self.retention_due.passed()
-            && let Err(error) = self.delete_past().await
-        {
-            tracing::warn!(%error, "old indices are not deleted");
+        if self.retention_due.passed() {
+            match delete_past(self.server, self.indices.values().copied(), now()).await {
+                Ok(false) => {}
+                Ok(true) => self.retention_due = Due::every(RETENTION_MS, true),
+                Err(error) => tracing::warn!(%error, "what is past its retention is not deleted"),
+            }
         }
         false
     }
@@ -333,27 +335,6 @@ impl<'a> Session<'a> {
             tracing::warn!(%error, "offsets of the search sink are not kept; the next start writes some documents again");
         }
     }
-
-    async fn delete_past(&self) -> Result<(), SinkError> {
-        for index in self.indices.values() {
-            let Some(days) = index.days() else { continue };
-            let path = format!("/{days}/_settings?filter_path=*.settings.index.uuid&allow_no_indices=true");
-            let answer = ask(self.server, Method::GET, &path, "application/json", Vec::new(), false).await?;
-            succeeded(self.server, "the list of indices", &answer)?;
-            let found: HashMap<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
-            let names: Vec<String> = found.into_keys().collect();
-            for name in index.past(&names, now()) {
-                let path = format!("/{name}");
-                let answer = ask(self.server, Method::DELETE, &path, "application/json", Vec::new(), false).await?;
-                // Somebody else may have deleted it.
-                if answer.status != 404 {
-                    succeeded(self.server, "the deletion of an old index", &answer)?;
-                }
-                tracing::info!(index = name, "its topic's retention is over: deleted");
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What a `_bulk` came to.
@@ -361,40 +342,6 @@ enum Bulk {
     Fates(Vec<Fate>),
     TooLarge,
     Later(String, Option<Duration>),
-}
-
-async fn ask(
-    server: &Server,
-    method: Method,
-    path: &str,
-    content_type: &str,
-    body: Vec<u8>,
-    compressed: bool,
-) -> Result<Answer, SinkError> {
-    let mut headers = vec![("content-type", content_type)];
-    if compressed {
-        headers.push(("content-encoding", "gzip"));
-    }
-    if let Some(authorization) = &server.authorization {
-        headers.push(("authorization", authorization.reveal()));
-    }
-    let answer = server.http.send(method, path, &headers, body, Duration::from_millis(ANSWER_MS_MAX)).await;
-    answer.map_err(|error| SinkError::new(error.kind(), error.to_string()))
-}
-
-fn succeeded(server: &Server, what: &str, answer: &Answer) -> Result<(), SinkError> {
-    match kind_of_status(answer.status) {
-        None => Ok(()),
-        // No record is at fault here: the request is ours.
-        Some(ErrorKind::Data) => Err(SinkError::new(ErrorKind::Invalid, said(server, what, answer))),
-        Some(kind) => Err(SinkError::new(kind, said(server, what, answer))),
-    }
-}
-
-fn said(server: &Server, what: &str, answer: &Answer) -> String {
-    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let reason = body["error"]["reason"].as_str().or(body["error"].as_str()).unwrap_or_default();
-    format!("search server {}: {what} is answered {} {reason}", server.http.server(), answer.status)
 }
 
 fn letter(taken: &Taken, code: &str, reason: &str) -> DeadLetter {

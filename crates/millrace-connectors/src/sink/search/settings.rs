@@ -7,9 +7,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use millrace_model::{Classified, ErrorKind};
 use serde::Deserialize;
 
+use super::server::Server;
 use crate::http::HttpClient;
 use crate::kafka::ClientSettings;
-use crate::secret::SecretPlace;
+use crate::secret::{Secret, SecretPlace};
 use crate::sink::SinkError;
 
 /// Consumer group whose offsets say how far the indices are.
@@ -22,8 +23,10 @@ pub(super) const BULK_BYTES_MAX: usize = 5 << 20;
 pub(super) const BULK_WAIT_MS_MAX: u64 = 500;
 /// Longest wait for the answer to a request, milliseconds.
 pub(super) const ANSWER_MS_MAX: u64 = 60_000;
-/// How often indices that are past their retention are looked for, milliseconds.
+/// How often indices and documents that are past their retention are looked for, milliseconds.
 pub(super) const RETENTION_MS: u64 = 3_600_000;
+/// Documents of one table that are deleted at once, at most; meanwhile nothing is written.
+pub(super) const DELETE_DOCUMENTS_MAX: u64 = 20_000;
 
 /// A server, as the settings file has it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -72,13 +75,6 @@ pub struct SearchSinkSettings {
     pub search: SearchSettings,
 }
 
-/// The server and how we show who we are.
-#[derive(Debug)]
-pub(super) struct Server {
-    pub(super) http: HttpClient,
-    pub(super) authorization: Option<crate::secret::Secret>,
-}
-
 impl SearchSinkSettings {
     /// The sink of this cluster into this server.
     pub fn new(client: ClientSettings, search: SearchSettings) -> Self {
@@ -103,7 +99,7 @@ impl SearchSinkSettings {
             }
             _ => return Err(invalid("write `user` and `password`, or `api_key`".into())),
         };
-        Ok(Server { http, authorization: authorization.map(crate::secret::Secret::new) })
+        Ok(Server { http, authorization: authorization.map(Secret::new) })
     }
 }
 
