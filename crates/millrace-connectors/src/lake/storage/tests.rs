@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use super::*;
-use server::{Asked, Objects, answer, refusal, serve};
+use server::{Asked, Objects, Reply, answer, refusal, serve};
 
 const FILE: &str = "t/date=2026-01-31/hour=09/p00001-000000000005-000000000009.parquet";
 
@@ -75,34 +75,30 @@ async fn a_folder_keeps_the_promises() {
 #[tokio::test]
 async fn a_bucket_keeps_the_promises() {
     let mut objects = Objects::default();
-    let storage = at(&serve(move |asked| Some(objects.answer(asked))), &[]);
+    let storage = at(&serve(move |asked| Reply::Says(objects.answer(asked))), &[]);
     keeps_the_promises(&storage).await;
     assert_eq!(format!("{storage:?}"), "Storage(s3://shop/lake)");
 }
 
-/// Creates a file at a server that spoils the first requests for it so: does what is asked and goes silent, ends the
-/// connection, or answers so instead.
+/// Creates a file at a server that spoils the first puts: `away` hangs up, `lost` does what is asked and hangs up, `slow`
+/// does it and never answers, `conflict` says that another put is under way. `found` is there before.
 async fn created(spoils: &[&str], found: &str) -> Result<bool, SinkError> {
     let mut objects = Objects::default();
     let mut spoils: Vec<String> = spoils.iter().rev().map(|&spoil| spoil.to_owned()).collect();
     let url = serve(move |asked| {
-        if !asked.line.starts_with("PUT") {
-            return Some(objects.answer(asked));
-        }
-        match spoils.pop().as_deref() {
-            None => Some(objects.answer(asked)),
-            Some("away") => None,
+        let spoil = if asked.line.starts_with("PUT") { spoils.pop() } else { None };
+        match spoil.as_deref() {
+            None => Reply::Says(objects.answer(asked)),
+            Some("away") => Reply::HangsUp,
             Some("lost") => {
                 objects.answer(asked);
-                None
+                Reply::HangsUp
             }
             Some("slow") => {
                 objects.answer(asked);
-                std::thread::sleep(Duration::from_millis(800));
-                None
+                Reply::Waits
             }
-            Some("conflict") => Some(refusal("409 Conflict", "ConditionalRequestConflict", "another is under way")),
-            Some(other) => panic!("{other}"),
+            Some(other) => Reply::Says(refusal("409 Conflict", "ConditionalRequestConflict", other)),
         }
     });
     let storage = at(&url, &[("AWS_TIMEOUT", "500ms")]);
@@ -146,7 +142,7 @@ async fn who_can_mend_it_is_told_how() {
         (put, "501 Not Implemented", "NotImplemented", Invalid, "conditional puts"),
         (list, "503 Slow Down", "SlowDown", Unavailable, "503 SlowDown spoken"),
     ] {
-        let refuse = move |_: &Asked| Some(refusal(status, code, "spoken"));
+        let refuse = move |_: &Asked| Reply::Says(refusal(status, code, "spoken"));
         let storage = at(&serve(refuse), &[]);
         let refused = match asked {
             "GET" => storage.list("t").await.map(|_| ()),
@@ -158,8 +154,8 @@ async fn who_can_mend_it_is_told_how() {
         assert!(error.kind() == kind && text.contains(told), "{asked} {status}: {text}");
         assert!(text.contains("s3://shop/lake") && !text.contains("hidden"), "{text}");
     }
-    let error = at(&serve(|_| Some(refusal("404 Not Found", "NoSuchBucket", ""))), &[]).read(FILE, 0..1).await;
-    assert_eq!(error.expect_err("no bucket").kind(), Invalid);
+    let storage = at(&serve(|_| Reply::Says(refusal("404 Not Found", "NoSuchBucket", ""))), &[]);
+    assert_eq!(storage.read(FILE, 0..1).await.expect_err("no bucket").kind(), Invalid);
 }
 
 #[tokio::test]
@@ -195,10 +191,10 @@ async fn a_machine_asks_with_its_role() {
             }
             _ => {
                 tell.send(asked.head.clone()).expect("somebody listens");
-                return Some(objects.answer(asked));
+                return Reply::Says(objects.answer(asked));
             }
         };
-        Some(answer("200 OK", "", text))
+        Reply::Says(answer("200 OK", "", text))
     });
     let environment = |metadata: &str| {
         let set = [("AWS_ENDPOINT_URL", url.as_str()), ("AWS_ALLOW_HTTP", "1"), ("AWS_METADATA_ENDPOINT", metadata)];

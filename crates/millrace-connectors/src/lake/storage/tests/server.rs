@@ -18,9 +18,20 @@ pub(super) struct Asked {
     pub(super) body: String,
 }
 
-/// Serves requests one after the other, each over a connection of its own; without an answer the connection ends. The
-/// address is where. It serves until the tests end.
-pub(super) fn serve(mut answer: impl FnMut(&Asked) -> Option<String> + Send + 'static) -> String {
+/// What becomes of a request.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// It is answered.
+    Says(String),
+    /// The connection ends without an answer.
+    HangsUp,
+    /// Nothing happens until the client gives up.
+    Waits,
+}
+
+/// Serves requests one after the other, each over a connection of its own. The address is where. It serves until the tests
+/// end.
+pub(super) fn serve(mut reply: impl FnMut(&Asked) -> Reply + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
     std::thread::spawn(move || {
@@ -35,9 +46,11 @@ pub(super) fn serve(mut answer: impl FnMut(&Asked) -> Option<String> + Send + 's
             stream.read_exact(&mut body).expect("a body");
             let line = line.replace("%3D", "=").replace("%2F", "/");
             let asked = Asked { line, head, body: String::from_utf8(body).expect("text") };
-            if let Some(text) = answer(&asked) {
+            match reply(&asked) {
                 // A client that no longer waits has gone.
-                let _ = stream.get_mut().write_all(text.as_bytes());
+                Reply::Says(text) => drop(stream.get_mut().write_all(text.as_bytes())),
+                Reply::HangsUp => {}
+                Reply::Waits => assert!(!stream.read(&mut [0]).is_ok_and(|read| read > 0), "it says more"),
             }
         }
     });
