@@ -44,7 +44,7 @@ impl Objects {
             if ended.is_some() || start.elapsed() > Duration::from_secs(START_SECONDS_MAX) {
                 return Err(format!("the S3 server does not start: {}", fs::read_to_string(&log).unwrap_or_default()));
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
         Ok(objects)
     }

@@ -93,7 +93,7 @@ impl Search {
                     fs::read_to_string(&log).unwrap_or_default()
                 ));
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::park_timeout(Duration::from_millis(100));
         }
         Ok(())
     }
