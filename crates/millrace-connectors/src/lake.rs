@@ -16,15 +16,18 @@
 //! (Kafka's), `_key`, `_raw` (the bytes as received, with fields no contract knows) and `_error` (why the typed columns
 //! are null). A record without a credible event time lies under its Kafka time.
 //!
-//! Reading order: `settings` (limits) → `layout` (names) → `storage` (folder or bucket; `s3`) → `catalog` (which files count)
+//! Reading order: `settings` (limits) → `layout` (names) → `storage` (folder: `durable`; or bucket: `bucket`, `failure`) → `catalog` (which files count)
 //! → `claims` → `recovery` (what a start does) → `start` → `buffer` → `encode` (records to files) → `write` → `session` (the
 //! loop) → `merge` (small files into one) → `retention` (old days) → `inspect`, `reader` (what is there) → `read` (the records again) → `past`, `ordered`
 //! (the records again as the partitions had them: from where to where, in the order of offsets).
 
+mod bucket;
 mod buffer;
 mod catalog;
 mod claims;
+mod durable;
 mod encode;
+mod failure;
 mod inspect;
 mod layout;
 mod merge;
@@ -34,7 +37,6 @@ mod read;
 mod reader;
 mod recovery;
 mod retention;
-mod s3;
 mod session;
 mod settings;
 mod start;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use millrace_connectors::kafka::rdkafka::Message;
 use millrace_connectors::kafka::reader::Reader;
 use millrace_connectors::kafka::{ClientSettings, Cluster, Extent, KafkaError, Place};
+use millrace_model::Timestamp;
 
 /// Whose name the questions are asked in; it commits nothing.
 const GROUP: &str = "millrace-audit";
@@ -15,6 +16,8 @@ pub(crate) struct Passing<'a> {
     pub(crate) topic: &'a str,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
+    /// Kafka's time.
+    pub(crate) time: Option<Timestamp>,
     pub(crate) key: &'a [u8],
     pub(crate) value: Option<&'a [u8]>,
 }
@@ -54,6 +57,7 @@ pub(crate) async fn scan(
                     topic: message.topic(),
                     partition: message.partition(),
                     offset: message.offset(),
+                    time: message.timestamp().to_millis().map(Timestamp::from_millis),
                     key: message.key().unwrap_or_default(),
                     value: message.payload(),
                 });

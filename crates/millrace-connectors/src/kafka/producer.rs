@@ -160,6 +160,23 @@ pub fn settled<P: rdkafka::producer::Producer<Context>>(producer: &P, patience: 
     true
 }
 
+/// Takes over the producer's transactional id: whoever held it is fenced, what that one left open is aborted.
+///
+/// The client library looks for the coordinator as soon as it is asked; without a connection it looks again half a second later,
+/// at every start of every job. So there is a connection first.
+///
+/// # Errors
+/// The library's own.
+pub fn take_over<P: rdkafka::producer::Producer<Context>>(
+    producer: &P,
+    patience: Duration,
+) -> rdkafka::error::KafkaResult<()> {
+    let began = Instant::now();
+    // Whether it was answered is told better by what comes next.
+    let _ = producer.client().fetch_metadata(None, patience);
+    producer.init_transactions(patience.saturating_sub(began.elapsed()))
+}
+
 /// A producer of transactions with this crate's context. Its calls block; use it from a thread of its own.
 ///
 /// # Errors

@@ -1,7 +1,11 @@
 //! The epoch log: which offsets each epoch read, and where its watermarks went.
 //!
-//! An entry is a length, a CRC-32C and a JSON text. A torn or damaged entry ends the log there: it can only be the last one,
-//! whose transaction was never committed.
+//! An entry is a length, a CRC-32C and a JSON text. A torn or damaged entry ends its file: it can only be the last one, whose
+//! transaction was never committed.
+//!
+//! Every process that runs the job writes files of its own life, and never into those of another: one that was paused, and whose
+//! transactional id another has taken over meanwhile, may write an entry before it learns that its transaction is refused. A
+//! later life says with the name of its first file from which epoch on nothing of the earlier ones counts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -40,16 +44,30 @@ pub struct EpochEntry {
 /// Longest entry, bytes.
 const ENTRY_BYTES_MAX: usize = 16 << 20;
 
-/// The log files of a job, by their first epoch.
-pub(super) struct EpochLog {
-    folder: PathBuf,
-    segments: Vec<u64>,
-    open: Option<File>,
-    range: Option<(u64, u64)>,
+/// A file of the log: who wrote it, and the first epoch it may hold. Ordered as the log is read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Segment {
+    life: u64,
+    first: u64,
 }
 
-fn file(folder: &Path, first: u64) -> PathBuf {
-    folder.join(format!("epochs-{first:016}.log"))
+impl Segment {
+    fn file(self, folder: &Path) -> PathBuf {
+        folder.join(format!("epochs-{:016}-{:08}.log", self.first, self.life))
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let (first, life) = name.strip_prefix("epochs-")?.strip_suffix(".log")?.split_once('-')?;
+        Some(Segment { life: life.parse().ok()?, first: first.parse().ok()? })
+    }
+}
+
+/// The log files of a job.
+pub(super) struct EpochLog {
+    folder: PathBuf,
+    segments: Vec<Segment>,
+    open: Option<File>,
+    range: Option<(u64, u64)>,
 }
 
 impl EpochLog {
@@ -57,16 +75,18 @@ impl EpochLog {
         let mut segments = Vec::new();
         let entries = fs::read_dir(folder).map_err(io_error(format!("cannot read {}", folder.display())))?;
         for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let first: Option<u64> =
-                name.strip_prefix("epochs-").and_then(|n| n.strip_suffix(".log")).and_then(|n| n.parse().ok());
-            segments.extend(first);
+            segments.extend(Segment::named(&entry.file_name().to_string_lossy()));
         }
         segments.sort_unstable();
         let mut log = EpochLog { folder: folder.to_owned(), segments, open: None, range: None };
-        let entries = log.read()?;
-        log.range = entries.first().zip(entries.last()).map(|(first, last)| (first.epoch, last.epoch));
+        log.measure()?;
         Ok(log)
+    }
+
+    fn measure(&mut self) -> Result<(), EngineError> {
+        let entries = self.read()?;
+        self.range = entries.first().zip(entries.last()).map(|(first, last)| (first.epoch, last.epoch));
+        Ok(())
     }
 
     /// First and last epoch of the entries without a gap, counted from the last one back.
@@ -74,17 +94,31 @@ impl EpochLog {
         self.range
     }
 
+    /// The life that writes now.
+    pub(super) fn life(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| segment.life)
+    }
+
+    /// Of a segment's epochs, those from here on were written in vain: a later life had begun before them.
+    fn void_from(&self, segment: Segment) -> u64 {
+        let later = self.segments.iter().filter(|other| other.life > segment.life);
+        later.map(|other| other.first).min().unwrap_or(u64::MAX)
+    }
+
     /// The entries without a gap, counted from the last one back.
     pub(super) fn read(&self) -> Result<Vec<EpochEntry>, EngineError> {
         let mut entries: Vec<EpochEntry> = Vec::new();
-        for first in &self.segments {
-            let path = file(&self.folder, *first);
+        for segment in &self.segments {
+            let void = self.void_from(*segment);
+            if segment.first >= void {
+                continue;
+            }
+            let path = segment.file(&self.folder);
             let mut bytes = Vec::new();
             File::open(&path)
                 .and_then(|mut file| file.read_to_end(&mut bytes))
                 .map_err(io_error(format!("cannot read {}", path.display())))?;
-            let (read, _) = parse(&bytes);
-            for entry in read {
+            for entry in parse(&bytes).into_iter().filter(|entry| entry.epoch < void) {
                 if entries.last().is_some_and(|last| last.epoch + 1 != entry.epoch) {
                     entries.clear();
                 }
@@ -97,14 +131,7 @@ impl EpochLog {
     pub(super) fn append(&mut self, entries: &[EpochEntry]) -> Result<(), EngineError> {
         let (Some(begin), Some(end)) = (entries.first(), entries.last()) else { return Ok(()) };
         if self.open.is_none() {
-            let first = match self.segments.last() {
-                Some(first) => *first,
-                None => {
-                    self.segments.push(begin.epoch);
-                    begin.epoch
-                }
-            };
-            self.open = Some(self.open_segment(first)?);
+            self.begin_life(begin.epoch)?;
         }
         let file = self.open.as_mut().expect("opened above");
         let mut bytes = Vec::new();
@@ -120,70 +147,65 @@ impl EpochLog {
         Ok(())
     }
 
-    fn open_segment(&self, first: u64) -> Result<File, EngineError> {
-        let path = file(&self.folder, first);
-        let open = || -> io::Result<File> {
-            let file = OpenOptions::new().create(true).append(true).open(&path)?;
-            sync_dir(&self.folder)?;
-            Ok(file)
-        };
-        open().map_err(io_error(format!("cannot open {}", path.display())))
+    fn begin_segment(&mut self, segment: Segment) -> Result<(), EngineError> {
+        let path = segment.file(&self.folder);
+        let made = OpenOptions::new().create_new(true).append(true).open(&path);
+        let made = made.and_then(|file| sync_dir(&self.folder).map(|()| file));
+        self.open = Some(made.map_err(io_error(format!("cannot make {}", path.display())))?);
+        self.segments.push(segment);
+        Ok(())
+    }
+
+    /// Begins a life whose first epoch is this one. Entries of earlier lives from there on count no more, and those an
+    /// earlier life may still write do not either.
+    pub(super) fn begin_life(&mut self, first: u64) -> Result<(), EngineError> {
+        let life = self.life() + 1;
+        let (kept, void): (Vec<Segment>, Vec<Segment>) =
+            self.segments.iter().partition(|segment| segment.first < first);
+        self.begin_segment(Segment { life, first })?;
+        for segment in void {
+            remove(&segment.file(&self.folder))?;
+        }
+        self.segments = kept;
+        self.segments.push(Segment { life, first });
+        self.measure()
     }
 
     /// Goes on in a new file that begins with this epoch.
     pub(super) fn roll(&mut self, first: u64) -> Result<(), EngineError> {
-        if self.segments.last() != Some(&first) {
-            self.open = Some(self.open_segment(first)?);
-            self.segments.push(first);
+        match self.segments.last() {
+            Some(last) if last.first == first => Ok(()),
+            last => {
+                let life = last.map_or(1, |last| last.life);
+                self.begin_segment(Segment { life, first })
+            }
         }
-        Ok(())
     }
 
     /// Removes files whose epochs all lie before this one.
     pub(super) fn drop_before(&mut self, epoch: u64) -> Result<(), EngineError> {
-        while self.segments.get(1).is_some_and(|next| *next <= epoch) {
-            let path = file(&self.folder, self.segments.remove(0));
-            fs::remove_file(&path).map_err(io_error(format!("cannot remove {}", path.display())))?;
+        while self.segments.get(1).is_some_and(|next| next.first <= epoch) {
+            remove(&self.segments.remove(0).file(&self.folder))?;
         }
-        self.range = self.range.map(|(first, last)| (first.max(self.segments.first().copied().unwrap_or(first)), last));
-        Ok(())
-    }
-
-    /// Cuts off entries after this epoch, and anything torn.
-    pub(super) fn truncate_after(&mut self, epoch: u64) -> Result<(), EngineError> {
-        self.open = None;
-        while let Some(first) = self.segments.last().copied() {
-            let path = file(&self.folder, first);
-            let cut = || -> io::Result<bool> {
-                let bytes = fs::read(&path)?;
-                let (entries, ends) = parse(&bytes);
-                let kept = entries.iter().take_while(|entry| entry.epoch <= epoch).count();
-                if kept == 0 && first > epoch {
-                    fs::remove_file(&path)?;
-                    sync_dir(&self.folder)?;
-                    return Ok(true);
-                }
-                let length = kept.checked_sub(1).map_or(0, |last| ends[last]);
-                let file = OpenOptions::new().write(true).open(&path)?;
-                file.set_len(length as u64)?;
-                file.sync_all()?;
-                Ok(false)
-            };
-            let removed = cut().map_err(io_error(format!("cannot cut {}", path.display())))?;
-            if !removed {
-                break;
-            }
-            self.segments.pop();
-        }
-        let entries = self.read()?;
-        self.range = entries.first().zip(entries.last()).map(|(first, last)| (first.epoch, last.epoch));
+        let first = self.segments.first().map(|segment| segment.first);
+        self.range = self.range.map(|(from, last)| (from.max(first.unwrap_or(from)), last));
         Ok(())
     }
 }
 
-/// The whole entries of a file, and where each ends.
-fn parse(bytes: &[u8]) -> (Vec<EpochEntry>, Vec<usize>) {
-    let (mut entries, mut ends) = (Vec::new(), Vec::new());
+/// Removes a file; one that an earlier life has removed is as good as removed.
+pub(super) fn remove(path: &Path) -> Result<(), EngineError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(io_error(format!("cannot remove {}", path.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The whole entries of a file.
+fn parse(bytes: &[u8]) -> Vec<EpochEntry> {
+    let mut entries = Vec::new();
     let mut at = 0;
     while let Some(head) = bytes.get(at..at + 8) {
         let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
@@ -193,9 +215,8 @@ fn parse(bytes: &[u8]) -> (Vec<EpochEntry>, Vec<usize>) {
         let Ok(entry) = serde_json::from_slice(text) else { break };
         at += 8 + length;
         entries.push(entry);
-        ends.push(at);
     }
-    (entries, ends)
+    entries
 }
 
 #[cfg(test)]
@@ -218,15 +239,16 @@ mod tests {
         for epoch in 1..=3 {
             log.append(&[entry(epoch)]).expect("append");
         }
-        let path = file(folder.path(), 1);
+        let path = Segment { life: 1, first: 1 }.file(folder.path());
         let whole = fs::read(&path).expect("the file");
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).expect("write");
             let mut log = EpochLog::open(folder.path()).expect("open");
             let kept = log.range().map_or(0, |(_, last)| last);
-            log.truncate_after(kept).expect("truncate");
+            log.begin_life(kept + 1).expect("a life");
             log.append(&[entry(kept + 1)]).expect("append");
             assert_eq!(epochs(&log), (1..=kept + 1).collect::<Vec<_>>(), "cut at {cut}");
+            remove(&Segment { life: 2, first: kept + 1 }.file(folder.path())).expect("removed");
         }
     }
 
@@ -234,6 +256,7 @@ mod tests {
     fn rolls_and_drops() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut log = EpochLog::open(folder.path()).expect("open");
+        log.begin_life(1).expect("a life");
         for epoch in 1..=6 {
             if epoch % 2 == 1 {
                 log.roll(epoch).expect("roll");
@@ -242,10 +265,33 @@ mod tests {
         }
         log.drop_before(4).expect("drop");
         assert_eq!((epochs(&log), log.range()), (vec![3, 4, 5, 6], Some((3, 6))));
-        log.truncate_after(4).expect("truncate");
+        log.begin_life(5).expect("a life");
         assert_eq!((epochs(&log), log.range()), (vec![3, 4], Some((3, 4))));
         log.append(&[entry(5)]).expect("append");
         let again = EpochLog::open(folder.path()).expect("open");
-        assert_eq!((epochs(&again), again.range()), (vec![3, 4, 5], Some((3, 5))));
+        assert_eq!((epochs(&again), again.range(), again.life()), (vec![3, 4, 5], Some((3, 5)), 2));
+    }
+
+    #[test]
+    fn what_an_earlier_life_writes_later_counts_for_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut old = EpochLog::open(folder.path()).expect("open");
+        for epoch in 1..=4 {
+            old.append(&[entry(epoch)]).expect("append");
+        }
+        let mut new = EpochLog::open(folder.path()).expect("open");
+        new.begin_life(5).expect("a life");
+        let stray = EpochEntry { ranges: Vec::new(), ..entry(5) };
+        old.append(&[stray.clone()]).expect("append");
+        new.append(&[entry(5)]).expect("append");
+        old.roll(6).expect("roll");
+        old.append(&[EpochEntry { epoch: 6, ..stray }]).expect("append");
+        let again = EpochLog::open(folder.path()).expect("open");
+        assert_eq!(again.read().expect("readable"), (1..=5).map(entry).collect::<Vec<_>>());
+        new.append(&[entry(6)]).expect("append");
+        let mut again = EpochLog::open(folder.path()).expect("open");
+        assert_eq!(again.read().expect("readable"), (1..=6).map(entry).collect::<Vec<_>>());
+        again.begin_life(7).expect("a life");
+        assert_eq!((again.life(), epochs(&again)), (3, vec![1, 2, 3, 4, 5, 6]));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!  state/JOB/
-//!    snapshot-0000000000000007.mrs      state after epoch 7 (checksummed, renamed into place when whole)
-//!    epochs-0000000000000008.log        what epochs 8, 9 … read, and where their watermarks went
+//!    snapshot-0000000000000007.mrs         state after epoch 7 (checksummed, renamed into place when whole)
+//!    epochs-0000000000000008-00000003.log  what epochs 8, 9 … read, and where their watermarks went; the third life wrote it
+//!    claim                                 locked by who begins a life
 //! ```
 //!
 //! The log of an epoch is durable before the epoch's transaction commits; snapshots are written behind, off the hot path.
@@ -14,10 +15,11 @@
 mod log;
 mod snapshot;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use log::EpochLog;
 pub use log::{EpochEntry, Range};
@@ -26,6 +28,45 @@ use millrace_model::recovery::RecoveryFacts;
 use crate::Job;
 use crate::error::EngineError;
 
+/// Longest wait for another process that begins a life at the same time.
+const CLAIM_MAX: Duration = Duration::from_secs(60);
+/// Wait between two looks at the claim.
+const CLAIM_STEP: Duration = Duration::from_millis(20);
+
+/// The right to begin a life. Take it before the job's transactional id is taken over: so lives follow each other in the order in
+/// which Kafka fences their owners.
+pub struct Claim {
+    job: String,
+    path: PathBuf,
+    lock: File,
+}
+
+impl Claim {
+    /// Makes the folder of a job and waits for its claim.
+    ///
+    /// # Errors
+    /// The folder cannot be made; another process keeps the claim.
+    pub fn take(root: &Path, job: &str) -> Result<Self, EngineError> {
+        let path = root.join(job);
+        fs::create_dir_all(&path).map_err(io_error(format!("cannot make {}", path.display())))?;
+        let name = path.join("claim");
+        let cannot = format!("cannot lock {}", name.display());
+        let lock = File::options().create(true).truncate(false).write(true).open(&name).map_err(io_error(&cannot))?;
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(Claim { job: job.to_owned(), path, lock }),
+                Err(TryLockError::WouldBlock) if began.elapsed() < CLAIM_MAX => std::thread::park_timeout(CLAIM_STEP),
+                Err(TryLockError::WouldBlock) => {
+                    let detail = format!("another process has been starting this job for {CLAIM_MAX:?}: stop it first");
+                    return Err(EngineError::State { job: job.to_owned(), detail });
+                }
+                Err(TryLockError::Error(error)) => return Err(io_error(cannot)(error)),
+            }
+        }
+    }
+}
+
 /// Where a job keeps its state.
 pub struct StateDir {
     job: String,
@@ -33,6 +74,8 @@ pub struct StateDir {
     snapshots: Vec<u64>,
     log: EpochLog,
     writing: Option<JoinHandle<Result<u64, EngineError>>>,
+    /// Until a life has begun.
+    claim: Option<File>,
 }
 
 pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> EngineError {
@@ -46,23 +89,21 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 impl StateDir {
-    /// Opens (or makes) the folder of a job and reads what is there. Unreadable snapshots and a torn end of the log are
-    /// left out, with a warning.
+    /// Reads what is in the folder of a job. Unreadable snapshots and a torn end of the log are left out, with a warning.
     ///
     /// # Errors
-    /// The folder cannot be made or read.
-    pub fn open(root: &Path, job: &str) -> Result<Self, EngineError> {
-        let path = root.join(job);
-        fs::create_dir_all(&path).map_err(io_error(format!("cannot make {}", path.display())))?;
+    /// The folder cannot be read.
+    pub fn open(claim: Claim) -> Result<Self, EngineError> {
+        let Claim { job, path, lock } = claim;
         let mut snapshots = Vec::new();
         for epoch in snapshot::list(&path)? {
             match snapshot::check(&path, epoch) {
                 Ok(()) => snapshots.push(epoch),
-                Err(error) => tracing::warn!(job, epoch, %error, "left out a snapshot that cannot be read"),
+                Err(error) => tracing::warn!(%job, epoch, %error, "left out a snapshot that cannot be read"),
             }
         }
         let log = EpochLog::open(&path)?;
-        Ok(StateDir { job: job.to_owned(), path, snapshots, log, writing: None })
+        Ok(StateDir { job, path, snapshots, log, writing: None, claim: Some(lock) })
     }
 
     /// What recovery decides from, but for the committed epoch.
@@ -86,7 +127,8 @@ impl StateDir {
         Ok(self.log.read()?.into_iter().filter(|entry| entry.epoch > after && entry.epoch <= up_to).collect())
     }
 
-    /// Forgets epochs whose transactions were aborted, so that theirs can be written again.
+    /// Forgets epochs whose transactions were aborted, so that theirs can be written again, and begins a life: whoever wrote here
+    /// before writes in vain from now on.
     ///
     /// # Errors
     /// Writing.
@@ -95,7 +137,9 @@ impl StateDir {
             snapshot::remove(&self.path, *ahead)?;
         }
         self.snapshots.retain(|snapshot| *snapshot <= epoch);
-        self.log.truncate_after(epoch)
+        self.log.begin_life(epoch + 1)?;
+        self.claim = None;
+        Ok(())
     }
 
     /// Writes what an epoch read; durable when this returns.
@@ -130,8 +174,8 @@ impl StateDir {
         }
         let saved = job.save()?;
         self.log.roll(epoch + 1)?;
-        let (path, name) = (self.path.clone(), self.job.clone());
-        let write = move || snapshot::write(&path, &name, saved).map(|()| epoch);
+        let (path, name, life) = (self.path.clone(), self.job.clone(), self.log.life());
+        let write = move || snapshot::write(&path, &name, life, saved).map(|()| epoch);
         let thread = std::thread::Builder::new().name(format!("snapshot-{}", self.job));
         self.writing = Some(thread.spawn(write).map_err(io_error("cannot start a thread"))?);
         Ok(())

@@ -40,7 +40,7 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>, EngineError> {
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".tmp") {
-            fs::remove_file(entry.path()).map_err(io_error(format!("cannot remove {name}")))?;
+            super::log::remove(&entry.path())?;
         }
         let epoch: Option<u64> =
             name.strip_prefix("snapshot-").and_then(|n| n.strip_suffix(".mrs")).and_then(|n| n.parse().ok());
@@ -51,13 +51,12 @@ pub(super) fn list(folder: &Path) -> Result<Vec<u64>, EngineError> {
 }
 
 pub(super) fn remove(folder: &Path, epoch: u64) -> Result<(), EngineError> {
-    let path = file(folder, epoch);
-    fs::remove_file(&path).map_err(io_error(format!("cannot remove {}", path.display())))
+    super::log::remove(&file(folder, epoch))
 }
 
 /// Writes a snapshot; durable when this returns. Every batch is let go as soon as it is encoded: the state is in memory
 /// twice, not three times.
-pub(super) fn write(folder: &Path, job: &str, saved: SavedJob) -> Result<(), EngineError> {
+pub(super) fn write(folder: &Path, job: &str, life: u64, saved: SavedJob) -> Result<(), EngineError> {
     let unencoded = |detail: String| EngineError::State {
         job: job.to_owned(),
         detail: format!("cannot encode a snapshot: {detail}"),
@@ -73,7 +72,8 @@ pub(super) fn write(folder: &Path, job: &str, saved: SavedJob) -> Result<(), Eng
     let head = serde_json::to_vec(&head).map_err(|error| unencoded(error.to_string()))?;
     let length = (head.len() as u64).to_le_bytes();
     let path = file(folder, state.epoch);
-    let unfinished = path.with_extension("tmp");
+    // An earlier life may be writing it, too.
+    let unfinished = path.with_extension(format!("{life}.tmp"));
     let store = || -> io::Result<()> {
         let mut out = File::create(&unfinished)?;
         let mut sum = 0;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::RowsAsStatics;
 use crate::job::{Advance, EpochOutput, SourceBatch, SourceRecord, TableTakeover};
-use crate::state::{EpochEntry, StateDir};
+use crate::state::{Claim, EpochEntry, StateDir};
 use crate::{Job, JobSettings, PipelineFile, plan_pipelines};
 
 const DAY: &str = "2026-01-01T";
@@ -232,7 +232,8 @@ impl Run<'_> {
     /// Memory is lost. What is on disk comes back, and the epochs since are run again without output.
     fn crash(&mut self) {
         self.job = job(self.scenario);
-        let state = StateDir::open(self.folder.path(), "scenario").expect("the state folder");
+        let state =
+            StateDir::open(Claim::take(self.folder.path(), "scenario").expect("the claim")).expect("the state folder");
         if let Some(epoch) = self.snapshot {
             state.load(&mut self.job, epoch).expect("a snapshot of ours");
         }
@@ -262,7 +263,8 @@ impl Run<'_> {
     }
 
     fn take_snapshot(&mut self) {
-        let mut state = StateDir::open(self.folder.path(), "scenario").expect("the state folder");
+        let mut state =
+            StateDir::open(Claim::take(self.folder.path(), "scenario").expect("the claim")).expect("the state folder");
         state.snapshot(&self.job).expect("a snapshot");
         state.settle().expect("a snapshot");
         self.snapshot = Some(self.job.epoch());

@@ -6,7 +6,7 @@ use millrace_model::Contracts;
 
 use super::NoStatics;
 use crate::job::{Advance, SourceBatch, SourceRecord};
-use crate::state::StateDir;
+use crate::state::{Claim, StateDir};
 use crate::{Job, JobSettings, PipelineFile, plan_pipelines};
 
 const SOURCE: &str = "CREATE TABLE s (event_time TIMESTAMP, k STRING, v BIGINT) USING kafka OPTIONS ('topic' = 's');\n";
@@ -44,19 +44,23 @@ fn epoch(job: &mut Job, keys: &[&str]) -> Vec<String> {
         .collect()
 }
 
+fn claim(folder: &tempfile::TempDir) -> Claim {
+    Claim::take(folder.path(), "t").expect("the claim")
+}
+
 /// A folder with a snapshot of epoch 1.
 fn saved() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let mut job = job(BY_KEY);
     epoch(&mut job, &["a", "b", "a"]);
-    let mut state = StateDir::open(folder.path(), "t").expect("the state folder");
+    let mut state = StateDir::open(claim(&folder)).expect("the state folder");
     state.snapshot(&job).expect("a snapshot");
     state.settle().expect("a snapshot");
     folder
 }
 
 fn load(folder: &tempfile::TempDir, tables: &str) -> Result<Job, String> {
-    let state = StateDir::open(folder.path(), "t").expect("the state folder");
+    let state = StateDir::open(claim(&folder)).expect("the state folder");
     let mut job = job(tables);
     state.load(&mut job, 1).map(|()| job).map_err(|error| error.to_string())
 }
@@ -75,8 +79,9 @@ fn every_damaged_byte_is_noticed() {
                 damaged[at] ^= 0x10;
             }
             fs::write(&path, damaged).expect("writable");
-            let state = StateDir::open(folder.path(), "t").expect("the state folder");
+            let state = StateDir::open(claim(&folder)).expect("the state folder");
             assert!(state.facts().snapshots.is_empty(), "byte {at}, cut {cut}: offered for recovery");
+            drop(state);
             let said = load(&folder, BY_KEY).map(drop).expect_err("a damaged snapshot");
             let known = ["is damaged", "no snapshot", "version"].iter().any(|word| said.contains(word));
             assert!(known && said.contains("snapshot-"), "byte {at}, cut {cut}: {said}");

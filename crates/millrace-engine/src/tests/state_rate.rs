@@ -10,7 +10,7 @@ use millrace_model::{Contracts, Timestamp};
 
 use super::NoStatics;
 use crate::job::{Advance, SourceBatch, SourceRecord};
-use crate::state::StateDir;
+use crate::state::{Claim, StateDir};
 use crate::{Job, JobSettings, PipelineFile, plan_pipelines};
 
 const SOURCE: &str = "CREATE TABLE s (event_time TIMESTAMP, k STRING, v BIGINT) USING kafka OPTIONS ('topic' = 's');\n";
@@ -108,16 +108,17 @@ fn state_rate() {
 
 fn recovery(saved: &Job, window: &str, pairs: u64) {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut state = StateDir::open(folder.path(), "t").expect("the state folder");
+    let mut state = StateDir::open(Claim::take(folder.path(), "t").expect("the claim")).expect("the state folder");
     let (started, cpu) = (Instant::now(), ThreadTime::now());
     state.snapshot(saved).expect("a snapshot");
     let (stopped, cpu) = (started.elapsed(), cpu.elapsed());
     state.settle().expect("a snapshot");
     let durable = started.elapsed();
+    drop(state);
     println!("  snapshot: the job stands still for {stopped:.2?} ({cpu:.2?} of CPU), durable after {durable:.2?}");
     let mut job = job(window);
     let (started, cpu) = (Instant::now(), ThreadTime::now());
-    let state = StateDir::open(folder.path(), "t").expect("the state folder");
+    let state = StateDir::open(Claim::take(folder.path(), "t").expect("the claim")).expect("the state folder");
     state.load(&mut job, saved.epoch()).expect("a snapshot of ours");
     println!("  recovery: {pairs} pairs in {:.2?} ({:.2?} of CPU)", started.elapsed(), cpu.elapsed());
     assert_eq!(job.progress("", Timestamp(0))[0].state_groups, pairs);

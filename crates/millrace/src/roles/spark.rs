@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
@@ -231,6 +231,8 @@ impl Teller {
                 rows.insert(row.table.clone(), row);
             }
         }))?;
+        let cluster = Cluster::new(&kafka, &group_of(&job.name))?;
+        told_to_stop(&cluster, &runtime, rows.values().filter(|row| row.backend != BACKEND))?;
         let found = |row: &TableProgress| match row.backend.as_str() {
             BACKEND => row.taken_over.clone(),
             _ => Some(row.taken_over()),
@@ -239,7 +241,6 @@ impl Teller {
         // Spark reads all records from the earliest: what the other backend counted is counted again.
         rows.retain(|_, row| row.backend == BACKEND);
         let producer = Producer::new(&kafka, None)?;
-        let cluster = Cluster::new(&kafka, &group_of(&job.name))?;
         Ok(Teller { modes, last: rows, taken_over, producer, cluster, runtime, status })
     }
 
@@ -306,7 +307,7 @@ impl Teller {
         self.last.insert(row.table.clone(), row);
         if self.last.len() < self.modes.len() {
             // A table that has not told yet may be behind all that have.
-            self.status.looked(1, false);
+            self.status.looked(1, false, Instant::now());
             return Ok(());
         }
         // The job has processed what all of its tables have.
@@ -319,8 +320,36 @@ impl Teller {
         let places: Vec<Place> = done.keys().cloned().collect();
         let extents = self.runtime.block_on(self.cluster.extents(&places))?;
         let behind = |(place, next): (&Place, &i64)| extents.get(place).map_or(0, |extent| (extent.end - next).max(0));
-        self.status.looked(done.iter().map(behind).sum::<i64>(), false);
+        self.status.looked(done.iter().map(behind).sum::<i64>(), false, Instant::now());
         Ok(())
+    }
+}
+
+/// Refuses to go on from rows that tell of less than their backend has done: it was killed, and its last half second would be
+/// given again.
+fn told_to_stop<'a>(
+    cluster: &Cluster,
+    runtime: &tokio::runtime::Handle,
+    rows: impl Iterator<Item = &'a TableProgress>,
+) -> anyhow::Result<()> {
+    let told: HashMap<Place, i64> = rows
+        .flat_map(|row| &row.sources)
+        .map(|source| (Place::new(source.topic.as_str(), source.partition), source.offset))
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let places: Vec<Place> = told.keys().cloned().collect();
+    let committed = runtime.block_on(cluster.committed(&places))?;
+    match committed.iter().find(|(place, next)| told.get(place).is_some_and(|told| *next > told)) {
+        None => Ok(()),
+        Some((place, next)) => bail!(
+            "the embedded backend was not told to stop: it has read {} partition {} to {next} and its last row in job_progress \
+             says {}; start this job with backend = \"embedded\" once more and stop it with Ctrl-C",
+            place.topic,
+            place.partition,
+            told[place]
+        ),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
@@ -15,7 +15,7 @@ use millrace_model::{ColumnType, Contracts, Role, Timestamp};
 use millrace_simulate::{Disorder, Record, Shop, ShopSettings};
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Up, command, run, workspace};
+use crate::support::{PATIENCE, Up, command, workspace};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 /// Event time of the part that is in the lake, and of the part that comes live.
@@ -110,20 +110,25 @@ fn delete(servers: &str, share: f64) {
 struct Bench {
     dir: PathBuf,
     config: String,
+    /// Where its lake lies, and how that is reached.
+    lake: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Bench {
-    fn new(dir: PathBuf) -> Self {
+    fn new(dir: PathBuf, lake: &str, environment: &[(&'static str, String)]) -> Self {
         std::fs::create_dir_all(&dir).expect("a folder");
-        let bench = Bench { config: dir.join("millrace.toml").display().to_string(), dir };
+        let config = dir.join("millrace.toml").display().to_string();
+        let bench = Bench { config, dir, lake: lake.to_owned(), environment: environment.to_vec() };
         bench.settings(true);
         bench
     }
 
     /// Small epochs: a backfill of little is many transactions.
     fn settings(&self, lake: bool) {
+        let place = if self.lake.is_empty() { String::new() } else { format!("dir = '{}'\n", self.lake) };
         let text = format!(
-            "[engine]\nepoch_records_max = 500\nsnapshot_interval = '200ms'\n[lake]\nenabled = {lake}\nflush_interval = '500ms'\n"
+            "[engine]\nepoch_records_max = 500\nsnapshot_interval = '200ms'\n[lake]\nenabled = {lake}\nflush_interval = '500ms'\n{place}"
         );
         std::fs::write(&self.config, text).expect("settings");
     }
@@ -137,16 +142,28 @@ impl Bench {
             std::fs::copy(workspace().join("pipelines").join(&file), folder.join(&file)).expect("copied");
         }
         let folder = folder.display().to_string();
-        Up::start(&self.dir, &["--config", &self.config, "--no-simulate", "--pipelines", &folder])
+        let options = ["--config", &self.config, "--no-simulate", "--pipelines", &folder];
+        Up::start_with(&self.dir, &options, &self.environment)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(&self.dir);
+        command.args(["--config", &self.config]).args(arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program runs")
     }
 
     /// Waits until nothing is on its way any more and the books balance.
     fn balanced(&self) -> Value {
         let pipelines = self.dir.join("pipelines").display().to_string();
-        let audit = ["--config", &self.config, "audit", "--format", "json", "--pipelines", &pipelines];
+        let audit = ["audit", "--format", "json", "--pipelines", &pipelines];
         let started = Instant::now();
         loop {
-            let out = run(&self.dir, &audit);
+            let out = self.run(&audit);
             if out.status.success() {
                 return serde_json::from_slice(&out.stdout).expect("an answer");
             }
@@ -161,7 +178,7 @@ impl Bench {
 
     fn rows(&self, table: &str) -> Vec<String> {
         let sql = format!("SELECT * FROM {table}");
-        let out = run(&self.dir, &["--config", &self.config, "query", "--format", "json", &sql]);
+        let out = self.run(&["query", "--format", "json", &sql]);
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         let mut rows: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
         rows.sort();
@@ -169,16 +186,15 @@ impl Bench {
     }
 
     fn backfill(&self, arguments: &[&str]) -> (bool, String) {
-        let out = run(&self.dir, &[&["--config", &self.config, "backfill"], arguments].concat());
+        let out = self.run(&[&["backfill"], arguments].concat());
         let said = [out.stdout, out.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         (out.status.success(), said)
     }
 
     /// Starts a backfill and kills it when its epochs' log is so long, bytes; false: it had ended before.
     fn backfill_killed_at(&self, job: &str, logged: u64) -> bool {
-        let mut backfill = command(&self.dir);
-        backfill.args(["--config", &self.config, "backfill", job]).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = backfill.spawn().expect("started");
+        let mut backfill = self.command(&["backfill", job]);
+        let mut child = backfill.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
         let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
         let started = Instant::now();
         loop {
@@ -201,6 +217,11 @@ impl Bench {
 
 #[test]
 fn a_backfilled_job_gives_what_it_would_have_given_live() {
+    computed_late_or_live("", &[]);
+}
+
+/// Computes jobs over a lake that lies here (empty: in the data folder), and holds them against jobs that were there.
+pub(crate) fn computed_late_or_live(lake: &str, environment: &[(&'static str, String)]) {
     let contracts = Contracts::builtin();
     let dir = tempfile::tempdir().expect("a folder");
     let [past, present] = parts(&contracts);
@@ -208,7 +229,7 @@ fn a_backfilled_job_gives_what_it_would_have_given_live() {
     let end = Timestamp(last.0 + 90 * MINUTE_MICROS);
 
     // What it must come to: the jobs were there all the time.
-    let live = Bench::new(dir.path().join("live"));
+    let live = Bench::new(dir.path().join("live"), "", &[]);
     let up = live.up(&["metrics", "sessions", "inventory"]);
     produce(&up.kafka, &past);
     produce(&up.kafka, &present);
@@ -219,7 +240,7 @@ fn a_backfilled_job_gives_what_it_would_have_given_live() {
     up.stop();
 
     // Here they come later: the past is in the lake, and most of it no longer in the topics.
-    let late = Bench::new(dir.path().join("late"));
+    let late = Bench::new(dir.path().join("late"), lake, environment);
     let up = late.up(&["inventory"]);
     produce(&up.kafka, &past);
     late.balanced();

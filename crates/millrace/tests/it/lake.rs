@@ -181,3 +181,11 @@ fn archivers_over_a_bucket_are_killed_and_paused() {
     assert_eq!(TOPICS.map(rows).iter().sum::<i64>(), bench.records());
     sink.stop();
 }
+
+#[test]
+#[ignore = "slow suite: starts an S3 server from Python packages"]
+fn a_job_is_computed_over_a_bucket() {
+    let objects = Objects::start().expect("an S3 server");
+    objects.create_bucket("shop").expect("a bucket");
+    crate::backfill::computed_late_or_live("s3://shop/lake", &objects.environment());
+}

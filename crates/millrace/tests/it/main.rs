@@ -28,4 +28,5 @@ mod scenarios;
 mod score;
 mod streamlit;
 mod support;
+mod takeover;
 mod up;

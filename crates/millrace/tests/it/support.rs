@@ -34,6 +34,11 @@ pub(crate) struct Up {
 impl Up {
     /// Starts it on this data folder.
     pub(crate) fn start(dir: &Path, options: &[&str]) -> Self {
+        Up::start_with(dir, options, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with(dir: &Path, options: &[&str], environment: &[(&'static str, String)]) -> Self {
         std::fs::create_dir_all(dir).expect("a folder");
         let running = dir.join("running.json");
         let _ = std::fs::remove_file(&running);
@@ -41,6 +46,7 @@ impl Up {
         let child = command(dir)
             .args(["up", "--listen", "127.0.0.1:0", "--kafka-listen", "127.0.0.1:0"])
             .args(options)
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stdout(file(dir, "out.log"))
             .stderr(file(dir, "err.log"))
             .spawn()

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use millrace_connectors::kafka::producer::settled;
+use millrace_connectors::kafka::producer::{settled, take_over};
 use millrace_connectors::kafka::rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode};
 use millrace_connectors::kafka::rdkafka::message::{Header, OwnedHeaders};
 use millrace_connectors::kafka::rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
@@ -67,8 +67,7 @@ impl Sender {
             .transactional_producer(TRANSACTIONAL_ID)
             .create_with_context(context.clone())
             .map_err(|error| KafkaError::of(format_args!("make producer `{TRANSACTIONAL_ID}`"), &error))?;
-        producer
-            .init_transactions(TRANSACTION_MAX)
+        take_over(&producer, TRANSACTION_MAX)
             .map_err(|error| KafkaError::of(format_args!("take over transactional id `{TRANSACTIONAL_ID}`"), &error))?;
         Ok(Sender { producer, context })
     }

@@ -112,13 +112,7 @@ impl Input {
 
     /// First offsets (earliest) or ends (last stable offset) of partitions.
     pub(crate) fn offsets(&self, places: &[Place], which: Offset) -> Result<BTreeMap<Place, i64>, KafkaError> {
-        // ListOffsets reads -1 and -2 in the place of a timestamp as the end and the beginning.
-        let asked = list(places.iter().map(|place| (place, which)))?;
-        let answer = self
-            .consumer
-            .offsets_for_times(asked, REQUEST_MAX)
-            .map_err(|error| KafkaError::of("read the ends of the partitions", &error))?;
-        Ok(by_place(&answer))
+        offsets(&self.consumer, places, which)
     }
 
     /// Reads from these offsets on.
@@ -235,6 +229,11 @@ impl Input {
         Ok(())
     }
 
+    /// Takes in where the partitions end.
+    pub(crate) fn know_ends(&mut self, ends: BTreeMap<Place, i64>) {
+        self.ends = ends;
+    }
+
     /// The end of a partition when it was last asked for.
     pub(crate) fn end(&self, place: &Place) -> Option<i64> {
         self.ends.get(place).copied()
@@ -262,6 +261,20 @@ impl Input {
             .group_metadata()
             .ok_or_else(|| KafkaError::new(ErrorKind::Internal, "the consumer has no group metadata"))
     }
+}
+
+/// First offsets (earliest) or ends (last stable offset) of partitions.
+pub(super) fn offsets(
+    consumer: &BaseConsumer<Context>,
+    places: &[Place],
+    which: Offset,
+) -> Result<BTreeMap<Place, i64>, KafkaError> {
+    // ListOffsets reads -1 and -2 in the place of a timestamp as the end and the beginning.
+    let asked = list(places.iter().map(|place| (place, which)))?;
+    let answer = consumer
+        .offsets_for_times(asked, REQUEST_MAX)
+        .map_err(|error| KafkaError::of("read the ends of the partitions", &error))?;
+    Ok(by_place(&answer))
 }
 
 /// Are two records of one topic? Its name is read only when the client's own note of it is another one.

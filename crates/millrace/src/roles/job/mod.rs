@@ -10,7 +10,9 @@
 //! aborted transaction and a logged epoch that was never committed, which recovery forgets.
 
 pub(crate) mod backfill;
+mod ends;
 mod input;
+mod laps;
 pub(crate) mod output;
 mod recovery;
 mod status;
@@ -26,15 +28,18 @@ use millrace_connectors::sink::SinkError;
 use millrace_connectors::{Ending, Shutdown};
 use millrace_engine::job::{Advance, EpochOutput, LateRecord};
 use millrace_engine::sql::Origin;
-use millrace_engine::state::{EpochEntry, Range, StateDir};
+use millrace_engine::state::{Claim, EpochEntry, Range, StateDir};
 use millrace_engine::{EngineError, Job, JobPlan, JobSettings, StaticTables};
 use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::TableProgress;
 use millrace_model::{Classified, ErrorKind, Timestamp};
 
+use ends::Ends;
 use input::{EpochBounds, Input, Place, batch_starts, batches, ranges};
+use laps::Laps;
 use output::{Output, dead_letter};
 pub(crate) use status::{JobStatus, Seen, all_caught_up};
+use takeover::Given;
 
 /// What stops a job.
 #[derive(Debug, thiserror::Error)]
@@ -133,10 +138,11 @@ pub(crate) fn run(
     let group = group_of(&name);
     let sources: Vec<(String, String)> =
         job.sources().map(|(source, origin)| (topic_of(source, origin).to_owned(), source.to_owned())).collect();
+    let claim = Claim::take(&settings.state_root, &name)?;
     // First the producer: it fences whoever still runs this job.
     let output = Output::new(&settings.kafka, &group)?;
     let input = Input::new(&settings.kafka, &group, &sources)?;
-    let state = StateDir::open(&settings.state_root, &name)?;
+    let state = StateDir::open(claim)?;
     let now = Instant::now();
     let mut running = Running {
         job,
@@ -152,9 +158,16 @@ pub(crate) fn run(
         progress_counts: 0,
         static_read: BTreeMap::new(),
         dead_letters_malformed: name == INTAKE,
+        given: Given::default(),
+        laps: Laps::new(),
     };
-    recovery::restore(&mut running.input, &running.output, &mut running.state, &mut running.job, settings)?;
-    running.work(shutdown)?;
+    running.given =
+        recovery::restore(&mut running.input, &running.output, &mut running.state, &mut running.job, settings)?;
+    let ends = Ends::new(&settings.kafka, &group, running.input.places()?)?;
+    running.work(shutdown, &ends)?;
+    // Another backend may go on from what it says.
+    running.progress_at = None;
+    running.publish_progress()?;
     running.state.snapshot(&running.job)?;
     running.state.settle()?;
     Ok(())
@@ -181,23 +194,34 @@ struct Running<'a> {
     progress_counts: u64,
     static_read: BTreeMap<String, Instant>,
     dead_letters_malformed: bool,
+    /// Rows that Spark gave before this job came here.
+    given: Given,
+    laps: Laps,
 }
 
 impl Running<'_> {
-    fn work(&mut self, shutdown: &Shutdown) -> Result<(), JobError> {
+    fn work(&mut self, shutdown: &Shutdown, ends: &Ends) -> Result<(), JobError> {
+        let mut looked = None;
         loop {
-            if shutdown.asked() == Ending::Stop {
-                return Ok(());
+            match shutdown.asked() {
+                Ending::Stop => return Ok(()),
+                Ending::Drain => ends.hurry(),
+                Ending::None => {}
             }
             self.refresh_static();
+            self.laps.lap("static tables");
             self.epoch()?;
             if self.snapshot_at.elapsed() >= self.settings.snapshot_interval {
                 self.state.snapshot(&self.job)?;
                 self.snapshot_at = Instant::now();
+                self.laps.lap("snapshot");
             }
-            let every = if shutdown.asked() == Ending::Drain { Duration::ZERO } else { ENDS_INTERVAL };
-            self.input.refresh_ends(every)?;
-            self.status.looked(self.input.lag(), self.unpublished());
+            self.laps.end(self.job.name());
+            if let Some(known) = ends.after(looked) {
+                looked = Some(known.asked);
+                self.input.know_ends(known.ends);
+                self.status.looked(self.input.lag(), self.unpublished(), known.asked);
+            }
         }
     }
 
@@ -208,6 +232,7 @@ impl Running<'_> {
         let idle = self.idle();
         let gather = self.epoch_at + self.settings.trigger;
         let messages = self.input.take(Instant::now() + IDLE_WAIT, gather, bounds)?;
+        self.laps.skip();
         let started = Instant::now();
         let advance = Advance::Live { idle, ended: BTreeSet::new() };
         if messages.is_empty() && !self.job.would_advance(&advance) {
@@ -216,6 +241,7 @@ impl Running<'_> {
         self.epoch_at = started;
         let taken = ranges(&messages);
         let output = self.job.run(&batches(&self.input, &messages), &advance)?;
+        self.laps.lap("engine");
         let name_of = |place: &Place| self.input.source(&place.0).to_owned();
         let entry = EpochEntry {
             epoch: self.job.epoch(),
@@ -232,8 +258,12 @@ impl Running<'_> {
         };
         let now = Timestamp::from_system_time(std::time::SystemTime::now());
         let transaction = self.output.begin()?;
+        let given = &mut self.given;
         for rows in &output.rows {
-            transaction.rows(rows)?;
+            match given.is_empty() {
+                true => transaction.rows(rows)?,
+                false => transaction.rows_but(rows, |key| given.has(&rows.table, key))?,
+            }
         }
         let mut letters = self.late_letters(&messages, &output, now);
         if self.dead_letters_malformed {
@@ -256,10 +286,13 @@ impl Running<'_> {
                 transaction.own("job_progress", &row.table, &row)?;
             }
         }
+        self.laps.lap("send");
         // Durable before the commit; the rows are on their way to the broker meanwhile.
         self.state.append(&entry)?;
+        self.laps.lap("log");
         let group = self.input.group()?;
         transaction.commit(group, &offsets, self.job.epoch())?;
+        self.laps.lap("commit");
         let noted: Vec<(Place, i64)> = taken.into_iter().map(|(place, _, last)| (place, last)).collect();
         let records = messages.len();
         drop(messages);
@@ -285,6 +318,7 @@ impl Running<'_> {
             transaction.own("job_progress", &row.table, row)?;
         }
         transaction.commit(self.input.group()?, &offsets, self.job.epoch())?;
+        self.laps.lap("progress");
         (self.progress_at, self.progress_counts) = (Some(Instant::now()), counts_of(&rows));
         self.status.committed(self.job.epoch(), 0, Duration::ZERO);
         Ok(())

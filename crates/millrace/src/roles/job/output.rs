@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use millrace_connectors::kafka::producer::settled;
+use millrace_connectors::kafka::producer::{settled, take_over};
 use millrace_connectors::kafka::rdkafka::consumer::ConsumerGroupMetadata;
 use millrace_connectors::kafka::rdkafka::error::{KafkaError as NativeError, RDKafkaErrorCode};
 use millrace_connectors::kafka::rdkafka::message::{BorrowedMessage, Headers};
@@ -53,8 +53,7 @@ impl Output {
             .transactional_producer(transactional_id)
             .create_with_context(context.clone())
             .map_err(|error| KafkaError::of(format_args!("make producer `{transactional_id}`"), &error))?;
-        producer
-            .init_transactions(TRANSACTION_MAX)
+        take_over(&producer, TRANSACTION_MAX)
             .map_err(|error| KafkaError::of(format_args!("take over transactional id `{transactional_id}`"), &error))?;
         Ok(Output { producer: Arc::new(producer), context })
     }
@@ -106,11 +105,18 @@ impl Transaction<'_> {
 
     /// The rows of a table, keyed.
     pub(crate) fn rows(&self, rows: &TableRows) -> Result<(), KafkaError> {
+        self.rows_but(rows, |_| false)
+    }
+
+    /// The same, but for the rows whose keys are to be left out.
+    pub(crate) fn rows_but(&self, rows: &TableRows, mut out: impl FnMut(&[u8]) -> bool) -> Result<(), KafkaError> {
         match &rows.keys {
             None => rows.rows.iter().try_for_each(|value| self.send(&rows.table, None, value)),
-            Some(keys) => {
-                keys.iter().zip(rows.rows.iter()).try_for_each(|(key, value)| self.send(&rows.table, Some(key), value))
-            }
+            Some(keys) => keys
+                .iter()
+                .zip(rows.rows.iter())
+                .filter(|(key, _)| !out(key))
+                .try_for_each(|(key, value)| self.send(&rows.table, Some(key), value)),
         }
     }
 

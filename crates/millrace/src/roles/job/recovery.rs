@@ -14,6 +14,7 @@ use millrace_model::recovery::{RecoveryDecision, RecoveryFacts, decide};
 
 use super::input::{Committed, Input, Place, batches};
 use super::output::{Output, epoch_of};
+use super::takeover::Given;
 use super::{JobError, JobRunSettings, takeover};
 
 /// A record that was there before the crash must come within this time.
@@ -21,7 +22,7 @@ const RECORD_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Records read at a time while replaying.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Restores the job and starts its consumer.
+/// Restores the job and starts its consumer. What comes back is empty unless the job was Spark's until now.
 ///
 /// # Errors
 /// `Internal` when it cannot go on without a person; what Kafka or the disk say.
@@ -31,7 +32,7 @@ pub(crate) fn restore(
     state: &mut StateDir,
     job: &mut Job,
     settings: &JobRunSettings,
-) -> Result<(), JobError> {
+) -> Result<Given, JobError> {
     let places = input.places()?;
     for (topic, partition) in &places {
         let source = input.source(topic).to_owned();
@@ -44,12 +45,12 @@ pub(crate) fn restore(
         && let Some(found) = takeover::find(settings, input, job)?
     {
         state.forget_after(0)?;
-        let starts = takeover::take_over(&found, input, job)?;
+        let (starts, given) = takeover::take_over(found, input, job)?;
         state.snapshot(job)?;
         state.settle()?;
         output.begin()?.commit(input.group()?, &starts, job.epoch())?;
         input.assign(starts)?;
-        return Ok(());
+        return Ok(given);
     }
     match decide(&facts) {
         RecoveryDecision::StartFresh => state.forget_after(0)?,
@@ -85,7 +86,7 @@ pub(crate) fn restore(
         }
     }
     input.assign(starts)?;
-    Ok(())
+    Ok(Given::default())
 }
 
 /// Refuses to wait for records that are gone.

@@ -41,11 +41,12 @@ impl JobStatus {
         });
     }
 
-    pub(crate) fn looked(&self, lag: i64, unpublished: bool) {
+    /// The lag behind the ends as they were at a moment.
+    pub(crate) fn looked(&self, lag: i64, unpublished: bool, at: Instant) {
         self.change(|seen| {
             seen.lag = lag;
             if lag == 0 && !unpublished {
-                seen.caught_up_at = Some(Instant::now());
+                seen.caught_up_at = Some(at);
             }
         });
     }

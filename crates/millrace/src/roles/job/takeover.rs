@@ -1,6 +1,9 @@
 //! Taking a job over from Spark: its progress rows say where it stood, and its records are read again up to there.
+//!
+//! A batch that Spark was stopped in has no progress row, but its rows may be in the result topic: Spark's Kafka sink has no
+//! transactions. Its rows are made here again, and those whose keys are there already are not given again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use millrace_connectors::kafka::KafkaError;
@@ -15,6 +18,8 @@ use crate::topic_scan::scan;
 
 /// Records read at a time.
 const STEP: Duration = Duration::from_millis(100);
+/// How far the clocks of Spark's machines may lie apart, microseconds.
+const CLOCKS_APART_MAX_MICROS: i64 = 10_000_000;
 
 /// Where Spark left a job.
 pub(crate) struct Found {
@@ -22,6 +27,50 @@ pub(crate) struct Found {
     /// Where the job goes on: what all its tables have read.
     offsets: BTreeMap<Place, i64>,
     epoch: u64,
+    given: Given,
+}
+
+/// Keys of final rows that are in the result topics already, of batches Spark did not tell of.
+#[derive(Default)]
+pub(crate) struct Given(HashMap<String, HashSet<Box<[u8]>>>);
+
+impl Given {
+    /// Whether the row of this key is there; it is asked once for each row.
+    pub(crate) fn has(&mut self, table: &str, key: &[u8]) -> bool {
+        let Some(keys) = self.0.get_mut(table) else { return false };
+        let had = keys.remove(key);
+        if keys.is_empty() {
+            self.0.remove(table);
+        }
+        had
+    }
+
+    /// There is no such row, or none any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the topics of these tables hold that was written after their last told batch had ended.
+    fn read(settings: &JobRunSettings, rows: &BTreeMap<String, TableProgress>, job: &Job) -> Result<Self, KafkaError> {
+        let ended = |row: &TableProgress| row.time.0 + i64::try_from(row.epoch_micros).unwrap_or(0);
+        let keyed = job.results().filter(|contract| !contract.key.is_empty());
+        let since: BTreeMap<&str, i64> = keyed
+            .filter_map(|contract| rows.get(&contract.name))
+            .filter(|row| row.output_mode.as_deref() == Some("append"))
+            .map(|row| (row.table.as_str(), ended(row) - CLOCKS_APART_MAX_MICROS))
+            .collect();
+        let topics: Vec<&str> = since.keys().copied().collect();
+        let mut given = Given::default();
+        if topics.is_empty() {
+            return Ok(given);
+        }
+        settings.runtime.block_on(scan(&settings.kafka, &topics, |record| {
+            if record.time.is_some_and(|time| time.0 >= since[record.topic]) {
+                given.0.entry(record.topic.to_owned()).or_default().insert(record.key.into());
+            }
+        }))?;
+        Ok(given)
+    }
 }
 
 /// The last progress rows of these tables, by table.
@@ -73,14 +122,19 @@ pub(crate) fn find(settings: &JobRunSettings, input: &Input, job: &Job) -> Resul
     });
     let tables = tables.collect();
     let epoch = rows.values().map(|row| row.epoch).max().unwrap_or(0);
-    Ok(Some(Found { tables, offsets, epoch }))
+    let given = Given::read(settings, &rows, job)?;
+    Ok(Some(Found { tables, offsets, epoch, given }))
 }
 
-/// Reads again what Spark has read, and goes on from there: the offsets to start at.
+/// Reads again what Spark has read, and goes on from there: the offsets to start at, and the rows that are there already.
 ///
 /// # Errors
 /// Kafka and the engine; `Refused` when records are gone that a table without windows needs.
-pub(crate) fn take_over(found: &Found, input: &mut Input, job: &mut Job) -> Result<BTreeMap<Place, i64>, JobError> {
+pub(crate) fn take_over(
+    found: Found,
+    input: &mut Input,
+    job: &mut Job,
+) -> Result<(BTreeMap<Place, i64>, Given), JobError> {
     let places: Vec<Place> = input.places()?;
     let earliest = input.offsets(&places, Offset::Beginning)?;
     let first = |place: &Place| earliest.get(place).copied().unwrap_or(0);
@@ -117,5 +171,19 @@ pub(crate) fn take_over(found: &Found, input: &mut Input, job: &mut Job) -> Resu
         }
     }
     job.take_over(&found.tables, found.epoch)?;
-    Ok(places.iter().map(|place| (place.clone(), next(place))).collect())
+    Ok((places.iter().map(|place| (place.clone(), next(place))).collect(), found.given))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_there_is_left_out_once() {
+        let keys = HashSet::from([Box::from(&b"1"[..])]);
+        let mut given = Given(HashMap::from([("carts".to_owned(), keys)]));
+        assert!(!given.has("carts", b"2") && !given.has("sessions", b"1"));
+        assert!(given.has("carts", b"1"));
+        assert!(given.is_empty() && !given.has("carts", b"1"));
+    }
 }

@@ -28,7 +28,7 @@ use millrace_connectors::kafka::rdkafka::message::BorrowedMessage;
 use millrace_connectors::{Ending, Shutdown};
 use millrace_engine::job::{Advance, EpochOutput, SourceBatch};
 use millrace_engine::sql::Origin;
-use millrace_engine::state::{EpochEntry, Range, StateDir};
+use millrace_engine::state::{Claim, EpochEntry, Range, StateDir};
 use millrace_engine::{EngineError, Job, JobPlan};
 use millrace_model::Timestamp;
 use millrace_model::progress::TableProgress;
@@ -102,10 +102,11 @@ pub(crate) fn run(
     let group = group_of(job.name());
     let sources: Vec<(String, String)> =
         job.sources().map(|(source, origin)| (topic_of(source, origin).to_owned(), source.to_owned())).collect();
+    let claim = Claim::take(&settings.state_root, job.name())?;
     // First the producer: it fences whoever still runs this job.
     let output = Output::new(&settings.kafka, &group)?;
     let mut input = Input::new(&settings.kafka, &group, &sources)?;
-    let mut state = StateDir::open(&settings.state_root, job.name())?;
+    let mut state = StateDir::open(claim)?;
     let begin = begin::begin(&mut job, &mut input, &output, &mut state, settings, backfill, &columns)?;
     let total: i64 = begin.reads.values().map(|read| read.end - read.from).sum();
     bar.set_length(total.unsigned_abs());
