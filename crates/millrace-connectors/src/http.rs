@@ -126,12 +126,6 @@ impl HttpClient {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// The `Host` header it sends: with the port, unless it is the scheme's own.
-    pub(crate) fn host_header(&self) -> String {
-        let host = self.url.host_str().unwrap_or_default();
-        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-    }
-
     /// Sends one request and reads the answer, whatever its status. Not repeated here: who asks knows whether that is safe.
     ///
     /// # Errors
@@ -245,11 +239,6 @@ mod tests {
         assert_eq!((client.server().as_str(), client.path()), ("127.0.0.1:9200", "/a?b=c"));
         assert_eq!(HttpClient::new("https://hooks.example", None).expect("an address").server(), "hooks.example:443");
         assert_eq!(HttpClient::new("http://[::1]:81/", None).expect("an address").server(), "::1:81");
-        for (url, header) in
-            [("https://a:443/", "a"), ("http://a", "a"), ("http://[::1]:81/", "[::1]:81"), ("https://a:80", "a:80")]
-        {
-            assert_eq!(HttpClient::new(url, None).expect("an address").host_header(), header, "{url}");
-        }
         for wrong in ["", "hooks.example", "ftp://x/", "http://user:secret@x/"] {
             let error = HttpClient::new(wrong, None).expect_err(wrong);
             assert!(error.kind() == ErrorKind::Invalid && !error.to_string().contains("secret"), "{error}");

@@ -139,7 +139,7 @@ pub(crate) fn start_log(global: &Global) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("{level},datafusion=warn,sqlx=warn,hyper=warn")));
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},datafusion=warn,sqlx=warn,hyper=warn,h2=warn")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
