@@ -21,6 +21,7 @@ function said(form, submitter, by) {
     const field = submitter?.name === name ? submitter : form.elements.namedItem(name);
     if (field?.hasAttribute?.("data-null")) body[name] = null;
     else if (value !== "" && field?.hasAttribute?.("data-number")) body[name] = Number(value);
+    else if (value !== "" && field?.hasAttribute?.("data-list")) body[name] = [value];
     else if (value !== "") body[name] = value;
   }
   if (submitter?.hasAttribute("data-mine")) body.assigned_to = by;

@@ -4,6 +4,7 @@
 //! from the same view, so that the first page and every push say the same.
 
 mod alerts;
+mod backtest;
 mod fraud;
 mod health;
 mod journey;
@@ -236,7 +237,9 @@ impl Page {
             Page::Review => now().0.unsigned_abs() / 2_000_000,
             // What has expired.
             Page::Lists => now().0.unsigned_abs() / 10_000_000,
-            Page::Rules | Page::Scoreboard => now().0.unsigned_abs() / 2_000_000,
+            // How far a backtest is.
+            Page::Rules => (now().0.unsigned_abs() / 1_000_000).wrapping_add(shared.stirred() << 40),
+            Page::Scoreboard => now().0.unsigned_abs() / 2_000_000,
             _ => 0,
         };
         // The two never meet: versions grow by rows, the beat by seconds since 1970.
@@ -269,7 +272,7 @@ impl Page {
                 // Without the scoreboard the rules are there all the same.
                 let report = told.ok().and_then(|told| scoreboard::read(told).ok()).and_then(|board| board.report);
                 let shadows = report.map(|report| report.shadows).unwrap_or_default();
-                rules::sections(&view::rules::rules(&shared.cache(), &shadows))
+                rules::sections(&view::rules::rules(&shared.cache(), &shadows), backtest::look(shared).as_ref())
             }
             Page::Scoreboard => {
                 let told = crate::service::measure(shared.services.measures.as_ref()).await;
@@ -368,7 +371,10 @@ pub(crate) async fn show(page: Page, State(shared): State<Arc<Shared>>, params: 
         Page::Fraud => fraud::body(&sections, &params),
         Page::Review => reviews::body(&sections, &params),
         Page::Lists => lists::body(&sections, &params),
-        Page::Rules => rules::body(&sections),
+        Page::Rules => {
+            let changed = view::rules::names(&shared.cache());
+            rules::body(&sections, backtest::look(&shared).as_ref(), &changed)
+        }
         Page::Scoreboard => scoreboard::body(&sections),
         Page::Alerts => alerts::body(&sections, &params),
         Page::DeadLetters => {

@@ -4,6 +4,7 @@
 //! seen here.
 //! [`serve`] gives the same routes a server of their own, for a role that runs alone.
 
+mod backtests;
 mod letters;
 mod payments;
 
@@ -29,6 +30,8 @@ use crate::guard::{foreign_write, host_is_allowed};
 use crate::params::Params;
 use crate::settings::Limits;
 
+pub use backtests::Backtests;
+pub(crate) use backtests::backtests;
 pub use letters::{Mend, Mends, RedriveWanted, Redriven, RepairWanted, Repaired};
 pub use payments::{Hears, Measures, Scores};
 pub(crate) use payments::{hear, measure, told};
@@ -60,6 +63,8 @@ pub struct RecommendQuestion {
 pub enum Refused {
     /// The question is wrong: what to ask instead.
     Invalid(String),
+    /// It does not go together with what is under way.
+    Conflict(String),
     /// There is no answer now: what is waited for.
     Unavailable(String),
 }
@@ -87,6 +92,8 @@ pub struct Services {
     pub hears: Option<Arc<dyn Hears>>,
     /// Who holds the scorer's decisions against what was true.
     pub measures: Option<Arc<dyn Measures>>,
+    /// Backtests of rules and thresholds.
+    pub backtests: Option<Arc<dyn Backtests>>,
     /// Repairs and redrives of dead letters.
     pub mends: Option<Arc<dyn Mends>>,
 }
@@ -96,7 +103,7 @@ impl fmt::Debug for Services {
         let mut shown = f.debug_struct("Services");
         shown.field("recommends", &self.recommends.is_some()).field("scores", &self.scores.is_some());
         shown.field("hears", &self.hears.is_some()).field("measures", &self.measures.is_some());
-        shown.field("mends", &self.mends.is_some()).finish()
+        shown.field("backtests", &self.backtests.is_some()).field("mends", &self.mends.is_some()).finish()
     }
 }
 
@@ -152,6 +159,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Invalid(detail) => Problem::bad_request(detail),
+            Refused::Conflict(detail) => Problem::new(StatusCode::CONFLICT, detail),
             Refused::Unavailable(detail) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail),
         }
     }

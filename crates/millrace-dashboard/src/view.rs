@@ -3,6 +3,7 @@
 //! A view is plain data that serialises; it knows no HTML. `now` is passed in.
 
 pub(crate) mod alerts;
+pub(crate) mod backtest;
 pub(crate) mod fraud;
 pub(crate) mod health;
 pub(crate) mod kafka;

@@ -32,6 +32,7 @@ use self::parts::{ended, mends, notifier, open_store, plan, run_lake, run_search
 use crate::pipelines::Pipelines;
 use crate::roles::backends::{self, JobPlace};
 use crate::roles::jobs::{self, JobHandle};
+use crate::roles::score::backtest::desk::Desk;
 use crate::roles::score::board::Board;
 use crate::roles::score::said::Analysts;
 use crate::roles::{live, recommend, score};
@@ -185,6 +186,9 @@ impl Product {
                 false => None,
             },
             measures: roles.dashboard.then(|| Board::new(&kafka, settings.score.review_at)),
+            backtests: roles
+                .dashboard
+                .then(|| Desk::new(&kafka, lake_dir.clone(), &settings.score, job_shutdown.clone())),
             mends: store.clone().filter(|_| roles.dashboard).map(|store| mends(settings, &kafka, store)),
         };
         let listen = if recommend.is_some() { settings.recommend.listen } else { settings.score.listen };

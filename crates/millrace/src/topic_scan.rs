@@ -31,6 +31,27 @@ pub(crate) async fn scan(
     topics: &[&str],
     mut show: impl FnMut(Passing<'_>),
 ) -> Result<HashMap<Place, Extent>, KafkaError> {
+    let bar = crate::progress::bar(0, "reading");
+    let begins = |total| bar.set_length(total);
+    let passes = |record: Passing<'_>| {
+        bar.inc(1);
+        show(record);
+    };
+    let extents = scan_watched(kafka, topics, begins, passes).await;
+    bar.finish_and_clear();
+    extents
+}
+
+/// The same for who shows by themselves how far it is; `begins` is told how many records there are.
+///
+/// # Errors
+/// Kafka.
+pub(crate) async fn scan_watched(
+    kafka: &ClientSettings,
+    topics: &[&str],
+    begins: impl FnOnce(u64),
+    mut show: impl FnMut(Passing<'_>),
+) -> Result<HashMap<Place, Extent>, KafkaError> {
     let cluster = Cluster::new(kafka, GROUP)?;
     let mut reader = Reader::new(kafka, GROUP)?;
     let names: Vec<Arc<str>> = topics.iter().map(|topic| Arc::from(*topic)).collect();
@@ -40,7 +61,7 @@ pub(crate) async fn scan(
         extents.iter().filter(|(_, extent)| extent.end > extent.low).map(|(place, extent)| (place.clone(), extent.low));
     let starts: HashMap<Place, i64> = starts.collect();
     let total: i64 = extents.values().map(|extent| extent.end - extent.low).sum();
-    let bar = crate::progress::bar(total.cast_unsigned(), "reading");
+    begins(total.cast_unsigned());
     reader.assign(starts.clone())?;
     // Read up to the end of when we began: records that come meanwhile are not shown.
     let done = |positions: &HashMap<Place, i64>| {
@@ -52,7 +73,6 @@ pub(crate) async fn scan(
             any = true;
             let place = Place::new(message.topic(), message.partition());
             if message.offset() < extents[&place].end {
-                bar.inc(1);
                 show(Passing {
                     topic: message.topic(),
                     partition: message.partition(),
@@ -67,6 +87,5 @@ pub(crate) async fn scan(
             reader.ready().await;
         }
     }
-    bar.finish_and_clear();
     Ok(extents)
 }

@@ -73,6 +73,11 @@ def reason(attack: dict[str, object]) -> str:
         "declines_then_success": "{declines} declines of a card, then it worked ({payments} attempts in all)",
         "amount_out_of_habit": "a payment more than six times what this account usually spends",
         "refund_abuse": "{payments} refunds to one account, worth at least half of its orders",
+        "refund_without_return": "{payments} refunded orders of one account whose goods did not come back",
+        "promo_abuse": "{payments} orders with a promotion from one device, each time under another name",
+        "decline_rate": "{declines} of all {payments} payments declined within five minutes, with {cards} cards",
+        "impossible_travel": "one card within half an hour at places more than 500 km apart",
+        "account_takeover": "failed sign-ins, a new password, then a payment",
     }
     return words.get(str(attack["rule"]), "{payments} payments, {declines} declined").format(**attack)
 

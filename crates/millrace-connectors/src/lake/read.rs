@@ -27,20 +27,26 @@ pub struct LakeRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// Shows every record of a topic that lies under an hour before `until`, in no order between files. The lake is a folder, or
-/// `s3://BUCKET/PREFIX`.
+/// Shows every record of a topic that lies under an hour from that of `since` on and before `until`, in no order between files. The
+/// lake is a folder, or `s3://BUCKET/PREFIX`.
 ///
 /// # Errors
 /// The lake, or a file of it that cannot be read, named in the text. `Unavailable`: a file was merged meanwhile; read again.
 pub async fn read(
     place: &Path,
     topic: &str,
+    since: Option<Timestamp>,
     until: Option<Timestamp>,
     show: &mut (dyn FnMut(LakeRecord<'_>) + Send),
 ) -> Result<(), SinkError> {
     let reader = LakeReader::open(place)?;
     let mut files: Vec<LakeFile> = reader.files(topic).await?;
-    files.retain(|file| until.is_none_or(|until| begins_before(&file.path, until)));
+    let (first, last) = (since.map(folder), until.map(folder));
+    files.retain(|file| {
+        hour_of(&file.path).is_none_or(|hour| {
+            first.as_deref().is_none_or(|first| first <= hour) && last.as_deref().is_none_or(|last| hour <= last)
+        })
+    });
     files.sort_by(|a, b| a.path.cmp(&b.path));
     for file in files {
         let Some(bytes) = reader.read(&file.path, 0..file.bytes).await? else {
@@ -53,10 +59,14 @@ pub async fn read(
     Ok(())
 }
 
-/// Whether the hour of a file, `TOPIC/HOUR/NAME`, begins before a time.
-fn begins_before(path: &str, until: Timestamp) -> bool {
-    let below = path.split_once('/').and_then(|(_, below)| below.rsplit_once('/'));
-    below.is_none_or(|(hour, _)| hour <= Hour::of(until).folder().as_str())
+/// The hour of a file, `TOPIC/HOUR/NAME`, as its folder has it: as a text it sorts by time.
+fn hour_of(path: &str) -> Option<&str> {
+    let (_, below) = path.split_once('/')?;
+    below.rsplit_once('/').map(|(hour, _)| hour)
+}
+
+fn folder(time: Timestamp) -> String {
+    Hour::of(time).folder()
 }
 
 fn read_file(
@@ -95,7 +105,7 @@ mod tests {
     use millrace_model::Contracts;
 
     #[tokio::test]
-    async fn what_was_received_is_shown_up_to_an_hour() {
+    async fn what_was_received_is_shown_from_one_hour_to_another() {
         let contract = Contracts::builtin().get("transactions").expect("it ships").clone();
         let mut records = Records::default();
         for (offset, hour) in [(5, "08"), (6, "09"), (7, "11")] {
@@ -111,17 +121,23 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
             std::fs::write(path, file.bytes).expect("written");
         }
-        for (until, expected) in [(None, &[5, 6, 7][..]), (Some("2026-01-31T09:59:00Z"), &[5, 6])] {
+        let time = |text: Option<&str>| text.and_then(|text| Timestamp::parse(text.as_bytes()));
+        for (since, until, expected) in [
+            (None, None, &[5, 6, 7][..]),
+            (None, Some("2026-01-31T09:59:00Z"), &[5, 6]),
+            (Some("2026-01-31T09:59:00Z"), None, &[6, 7]),
+            (Some("2026-01-31T09:00:00Z"), Some("2026-01-31T10:00:00Z"), &[6]),
+        ] {
             let mut offsets = Vec::new();
-            let until = until.and_then(|until: &str| Timestamp::parse(until.as_bytes()));
+            let (since, until) = (time(since), time(until));
             let mut show = |record: LakeRecord<'_>| {
                 assert!(record.partition == 2 && record.time.is_some());
                 assert!(record.value.is_some_and(|value| value.starts_with(b"{")));
                 offsets.push(record.offset);
             };
-            read(dir.path(), "transactions", until, &mut show).await.expect("read");
+            read(dir.path(), "transactions", since, until, &mut show).await.expect("read");
             assert_eq!(offsets, expected);
         }
-        assert!(read(dir.path(), "user_events", None, &mut |_| panic!("none")).await.is_ok());
+        assert!(read(dir.path(), "user_events", None, None, &mut |_| panic!("none")).await.is_ok());
     }
 }

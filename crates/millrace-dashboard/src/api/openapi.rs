@@ -149,6 +149,13 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str, &[Parameter])] = &[
         ],
     ),
     ("/v1/fraud/rules", "Rules that were changed while the scorer runs", JSON, &[]),
+    (
+        "/v1/fraud/backtest",
+        "The newest backtest: state (none, running, done, failed, stopped), how far it is, what came of it as it runs and on \
+         trial; the rules there are, and what a backtest may take",
+        JSON,
+        &[],
+    ),
     ("/v1/fraud/scoreboard", "The scorer's decisions against the simulated shop's answer key, as they come", JSON, &[]),
     ("/api/kafka", "The cluster: brokers, topics, groups and their lag, as of the last look", JSON, &[]),
     (
@@ -263,6 +270,23 @@ pub(crate) const WRITES: &[(&str, &str, &[Field])] = &[
             ("reason", "Why, for the audit trail", "string"),
         ],
     ),
+    (
+        "/v1/fraud/backtest",
+        "Judge the lake again in the background, as it runs and on trial; one at a time (409), and it changes nothing",
+        &[
+            SAYS,
+            ("name", "A rule on trial: a new one, or one that is known", "string"),
+            ("when", "Its conditions; without them: as the rule has them", "string"),
+            ("points", "What it adds to the logarithm of the odds; without them: as the rule has them", "number"),
+            ("off", "Rules that do not run on trial", "array"),
+            ("review_at", "Score from which on somebody looks at a payment", "number"),
+            ("block_at", "Score from which on a payment is refused", "number"),
+            ("since", "Decisions from then on: RFC 3339, a day, or so long ago (6h); without it: all", "string"),
+            ("until", "Decisions before then", "string"),
+            ("memory", "How much of what happened before `since` is taken in first (24h); without it: all", "string"),
+        ],
+    ),
+    ("/v1/fraud/backtest/stop", "End the backtest that is running", &[SAYS]),
 ];
 
 /// Name, description, JSON type.

@@ -1,4 +1,4 @@
-//! `/v1/fraud/reviews`, `/v1/fraud/lists`, `/v1/fraud/rules` and `/v1/fraud/scoreboard`: the analyst's side of the scorer, for programs and for the page.
+//! `/v1/fraud/reviews`, `/v1/fraud/lists`, `/v1/fraud/rules`, `/v1/fraud/backtest` and `/v1/fraud/scoreboard`: the analyst's side of the scorer, for programs and for the page.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::answer::Problem;
 use crate::mask;
 use crate::params::Params;
 use crate::reviews;
-use crate::service::{measure, told};
+use crate::service::{backtests, measure, told};
 use crate::shared::{Shared, now};
 use crate::view::lists::{ListParams, lists};
 use crate::view::reviews::{Order, Queue, Standing};
@@ -33,6 +33,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/v1/fraud/reviews/{payment_id}/comment", post(comment))
         .route("/v1/fraud/lists", get(listed).post(list))
         .route("/v1/fraud/rules", get(rules).post(rule))
+        .route("/v1/fraud/backtest", get(backtest).post(begin_backtest))
+        .route("/v1/fraud/backtest/stop", post(stop_backtest))
         .route("/v1/fraud/scoreboard", get(scoreboard))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
@@ -56,6 +58,26 @@ async fn rules(State(shared): Shop) -> Json<Value> {
 
 async fn rule(State(shared): Shop, headers: HeaderMap, body: Bytes) -> Answer {
     reviews::rule(&shared, &told(&headers, &body)?).await.map(Json)
+}
+
+async fn backtest(State(shared): Shop) -> Answer {
+    Ok(Json(backtests(shared.services.backtests.as_ref())?.backtest()))
+}
+
+async fn begin_backtest(State(shared): Shop, headers: HeaderMap, body: Bytes) -> Answer {
+    let asked = told(&headers, &body)?;
+    let begun = backtests(shared.services.backtests.as_ref())?.begin(&asked)?;
+    shared.stir();
+    Ok(Json(begun))
+}
+
+async fn stop_backtest(State(shared): Shop, headers: HeaderMap, body: Bytes) -> Answer {
+    let told = told(&headers, &body)?;
+    let by = told["by"].as_str().map(str::trim).filter(|by| !by.is_empty());
+    let by = by.ok_or_else(|| Problem::bad_request("`by` is missing: who stops it"))?;
+    let stopped = backtests(shared.services.backtests.as_ref())?.stop(by)?;
+    shared.stir();
+    Ok(Json(stopped))
 }
 
 async fn scoreboard(State(shared): Shop) -> Answer {

@@ -192,10 +192,15 @@ fn entity_label(kind: &str) -> &str {
         "device_id" => "Device",
         "user_id" => "Account",
         "ip" => "Address",
+        "store_id" => "Store",
         other => other,
     }
 }
 
 fn payments_label(rule: &str) -> &'static str {
-    if rule == "refund_abuse" { "refunds" } else { "payments" }
+    match rule {
+        "refund_abuse" => "refunds",
+        "refund_without_return" | "promo_abuse" => "orders",
+        _ => "payments",
+    }
 }

@@ -1,22 +1,26 @@
-//! Rules tried in the shadow, promoted and switched off, with who did it and why.
+//! Rules tried in the shadow and on the past, promoted and switched off, with who did it and why.
 
 use maud::{Markup, html};
 
 use super::kit::{Panel, When, count, csv, empty, list, pill, when};
 use super::layout::Body;
-use super::{Page, Sections, fraud};
+use super::{Page, Sections, backtest, fraud};
 use crate::section::Section;
+use crate::view::backtest::Backtest;
 use crate::view::fraud::rule_label;
 use crate::view::rules::{Changed, Rules};
 use crate::view::scoreboard::Shadow;
 
 /// The live sections.
-pub(super) fn sections(view: &Rules) -> Vec<Section> {
-    vec![Section::html("changed", view.changed.iter().map(|rule| (rule.name.clone(), line(rule))))]
+pub(super) fn sections(view: &Rules, tried: Option<&Backtest>) -> Vec<Section> {
+    vec![
+        Section::html("changed", view.changed.iter().map(|rule| (rule.name.clone(), line(rule)))),
+        backtest::section(tried),
+    ]
 }
 
 /// The page around them.
-pub(super) fn body(sections: &Sections) -> Body {
+pub(super) fn body(sections: &Sections, tried: Option<&Backtest>, changed: &[String]) -> Body {
     let controls = html! { (fraud::tabs(Page::Rules)) (fraud::analyst()) };
     let content = html! {
         (Panel {
@@ -29,7 +33,7 @@ pub(super) fn body(sections: &Sections) -> Body {
         }))
         (Panel {
             id: "try", title: "Try a rule in the shadow", tables: "",
-            note: html! { "conditions are FEATURE >= NUMBER, joined by and; " code { "millrace fraud features" } " lists what there is, " code { "millrace fraud backtest" } " tries it on the past" },
+            note: html! { "conditions are FEATURE >= NUMBER, joined by and; " code { "millrace fraud features" } " lists what there is" },
             tools: html! {},
         }.around(html! {
             noscript { p.notice { "Saying something needs JavaScript; " code { "millrace fraud rule try" } " does the same." } }
@@ -45,6 +49,7 @@ pub(super) fn body(sections: &Sections) -> Body {
                 p.said role="status" {}
             }
         }))
+        (backtest::panel(sections, tried, changed))
     };
     Body { controls, content }
 }

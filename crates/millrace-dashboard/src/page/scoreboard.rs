@@ -64,9 +64,7 @@ pub(super) fn body(sections: &Sections) -> Body {
             }
             (empty("No payment of a known truth yet", "The simulated shop says of each payment what it was."))
         }))
-        (Panel {
-            id: "backtest", title: "Try a rule on the past", tables: "", note: html! { "the same code, the same order, beside what runs" }, tools: html! {},
-        }.around(html! { pre { "millrace fraud backtest --rule fast='card_attempts_1m >= 2' --points 8 --off velocity --from 2026-01-01" } }))
+        p.note { "A rule or a threshold is tried on the past on the page " a href="/fraud/rules#backtest" { "Rules" } "." }
     };
     Body { controls: fraud::tabs(Page::Scoreboard), content }
 }

@@ -94,6 +94,21 @@ pub fn report() -> Value {
         "shadows": [{ "rule": "fast", "fired": 41, "truth": [38, 2], "held_more": 9, "more_truth": [8, 1] }] })
 }
 
+/// A backtest of that afternoon, with a rule on trial.
+pub fn backtest() -> Value {
+    let outcome = |held: i64, fraud: i64, fired: (i64, i64), false_alarms: i64| {
+        json!({ "judged": 18_657, "held": held, "held_fraud": fraud, "known_fraud": 61, "precision_of_known": fraud as f64 / held as f64,
+            "recall_of_known": fraud as f64 / 61.0, "money_saved_minor": fraud * 13_070, "held_others": held - fraud,
+            "held_others_minor": (held - fraud) * 6_115, "fired": { "fast": { "payments": fired.0, "known_fraud": fired.1 } },
+            "truth": { "precision": 1.0 - false_alarms as f64 / held as f64, "recall": 0.9 + fraud as f64 / 1_000.0,
+                "false_alarms": false_alarms, "good_money_hurt_minor": false_alarms * 9_025 } })
+    };
+    let named = |from: i64, count: i64| (from..from + count).map(id).collect::<Vec<_>>();
+    json!({ "records": 412_338, "taken": 412_338, "in_live_order": true, "as_live": 18_657, "live_decisions": 18_657, "live_rows": 18_657,
+        "live": outcome(219, 52, (41, 17), 9), "other": outcome(228, 58, (41, 17), 10), "more": { "payments": 11, "known_fraud": 6 },
+        "less": { "payments": 2, "known_fraud": 0 }, "held_more": named(40, 11), "held_less": named(60, 2) })
+}
+
 fn object(row: Value) -> Map<String, Value> {
     row.as_object().expect("an object").clone()
 }

@@ -133,7 +133,12 @@ fn group(rule: &str, entity: &str, rows: &[&Row], watermark: Option<Timestamp>) 
         id: public_id(&format!("{rule}\u{1f}{entity}")),
         rule: rule.to_owned(),
         entity_kind: kind.to_owned(),
-        entity: if kind == "ip" { mask::address(entity) } else { mask::id(entity) },
+        entity: match kind {
+            "ip" => mask::address(entity),
+            // A storefront is nobody.
+            "store_id" => entity.to_owned(),
+            _ => mask::id(entity),
+        },
         severity: severity.copied().map_or_else(|| rows[0].text("severity").to_owned(), str::to_owned),
         payments: at_least(rows, "payments").max(payment_ids.len() as i64),
         declines: at_least(rows, "declines"),
@@ -172,6 +177,13 @@ fn reason(group: &SignalGroup) -> String {
         }
         "amount_out_of_habit" => "a payment more than six times what this account usually spends".to_owned(),
         "refund_abuse" => format!("{payments} refunds to one account, worth at least half of its orders"),
+        "refund_without_return" => format!("{payments} refunded orders of one account whose goods did not come back"),
+        "promo_abuse" => format!("{payments} orders with a promotion from one device, each time under another name"),
+        "decline_rate" => {
+            format!("{declines} of all {payments} payments declined within five minutes, with {cards} cards")
+        }
+        "impossible_travel" => "one card within half an hour at places more than 500 km apart".to_owned(),
+        "account_takeover" => "failed sign-ins, a new password, then a payment".to_owned(),
         _ => format!("{payments} payments, {declines} declined"),
     }
 }

@@ -34,6 +34,12 @@ pub(crate) struct Rules {
     pub(crate) changed: Vec<Changed>,
 }
 
+/// Names of the rules that were changed.
+pub(crate) fn names(cache: &Cache) -> Vec<String> {
+    let changed = cache.rows("fraud_rules").filter(|row| !row.text("state").is_empty());
+    changed.map(|row| row.text("name").to_owned()).collect()
+}
+
 /// Computes the rules; one that the settings have in the shadow is known by what it would have done alone.
 pub(crate) fn rules(cache: &Cache, shadows: &[Shadow]) -> Rules {
     let mut by_name: BTreeMap<String, Changed> = cache

@@ -36,7 +36,16 @@ async fn every_page_reads_without_scripts() {
             &["Held payments", "late", "Card testing", "card on the block list", "the bank is asked", "Right"],
         ),
         ("/fraud/lists", &["skimmed in Linz", "tok_…0001", "203.0.113.0/24", "buys for a school"]),
-        ("/fraud/rules", &["bursts at night", "Would have held more", "31 of 31 were fraud"]),
+        (
+            "/fraud/rules",
+            &[
+                "bursts at night",
+                "Would have held more",
+                "31 of 31 were fraud",
+                "fast fired",
+                "since 6h with 24h before it",
+            ],
+        ),
         ("/fraud/scoreboard", &["Found at the budget", "Card testing", "worst 3, after", "0.9 – 1.0"]),
         (
             "/alerts",

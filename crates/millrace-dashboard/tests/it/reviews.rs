@@ -141,6 +141,52 @@ async fn a_rule_is_tried_and_promoted() {
 }
 
 #[tokio::test]
+async fn a_backtest_is_asked_for_and_told_one_at_a_time() {
+    let stage = Stage::set().await;
+    let at = stage.address();
+    let path = "/v1/fraud/backtest";
+    assert_eq!(get(at, path).await.json()["result"]["more"]["payments"], 11, "the newest one");
+    let asked = json!({ "by": "ann", "name": "fast", "off": ["velocity"] });
+    let (status, begun) = post(at, path, &asked).await;
+    assert_eq!((status, &begun["state"], &begun["asked"]), (200, &json!("running"), &asked));
+    let (status, problem) = post(at, path, &asked).await;
+    assert!(status == 409 && problem["detail"].as_str().is_some_and(|why| why.contains("is running")), "{problem}");
+    let html = get(at, "/fraud/rules").await.text();
+    assert!(html.contains("Stop it") && html.contains("fast · without velocity"), "how far it is");
+    until(async || (get(at, path).await.json()["state"] == "done").then_some(())).await;
+    assert_eq!(post(at, path, &json!({ "off": [] })).await.0, 400);
+    let (status, problem) = post(at, "/v1/fraud/backtest/stop", &json!({})).await;
+    assert!(status == 400 && problem["detail"].as_str().is_some_and(|why| why.contains("who stops it")), "{problem}");
+    stage.dashboard.shutdown().await;
+}
+
+#[tokio::test]
+#[ignore = "slow suite: needs chromium"]
+async fn a_rule_is_tried_on_the_past_on_the_page() {
+    let stage = Stage::set().await;
+    let browser = Browser::launch().await.expect("a browser");
+    let tab = browser.tab(390, 844).await.expect("a tab");
+    open(&tab, &stage, "/fraud/rules").await;
+    tab.eval("document.getElementById('analyst').focus()").await.expect("focus");
+    for letter in ["b", "o", "b"] {
+        tab.press(letter).await.expect("a key");
+    }
+    let typed = "const f = document.querySelector('#backtest form'); f.elements.name.value = 'velocity'; \
+                 f.elements.points.value = '9'; f.elements.off.value = 'promo_abuse'; f.requestSubmit()";
+    tab.eval(&format!("(() => {{ {typed} }})()")).await.expect("asked");
+    let running = "document.querySelector('.backtest')?.textContent.includes('velocity (+9.0) · without promo_abuse')";
+    tab.wait_for(running, 5_000).await.expect("it is what was asked");
+    tab.wait_for("document.querySelector('.backtest .bar')", 5_000).await.expect("how far it is");
+    tab.screenshot(&folder().join("backtest-running.png"), true).await.expect("a picture");
+    tab.wait_for("document.querySelectorAll('.backtest tbody tr').length > 10", 15_000).await.expect("what came of it");
+    assert!(text(&tab, ".backtest").await.contains("for bob"));
+    let wide = tab.eval("document.documentElement.scrollWidth").await.expect("a width");
+    assert!(wide.as_u64() <= Some(390), "{wide}");
+    no_problems(&tab, "backtest");
+    stage.dashboard.shutdown().await;
+}
+
+#[tokio::test]
 #[ignore = "slow suite: needs chromium"]
 async fn a_payment_is_judged_and_its_card_blocked_on_the_page() {
     let stage = Stage::set().await;

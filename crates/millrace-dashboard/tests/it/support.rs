@@ -1,11 +1,11 @@
 //! A running dashboard over a filled store, for one test.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use millrace_connectors::store::Store;
-use millrace_dashboard::service::{Hears, Measures, Mends, Refused, Services};
+use millrace_dashboard::service::{Backtests, Hears, Measures, Mends, Refused, Services};
 use millrace_dashboard::testing::{alerts, fill, held, shop::Shop, tables};
 use millrace_dashboard::{Dashboard, DashboardSettings, Limits, LiveBatch, start_with};
 use millrace_model::Timestamp;
@@ -108,6 +108,7 @@ async fn run_with(store: &Store, settings: DashboardSettings) -> (Dashboard, mps
     let services = Services {
         hears: Some(Arc::new(Cluster(live.downgrade()))),
         measures: Some(Arc::new(Board(store.clone()))),
+        backtests: Some(Arc::new(Past(Mutex::new(is_filled(store).await.then_some((Value::Null, 0)))))),
         ..Services::default()
     };
     let dashboard = start_with(settings, store.clone(), tables::all(), batches, &services).await.expect("a dashboard");
@@ -158,15 +159,74 @@ impl Hears for Cluster {
 /// Stands for who measures the scorer: fixture figures where there is a fixture.
 struct Board(Store);
 
+async fn is_filled(store: &Store) -> bool {
+    let rows = store.query("SELECT decision_id FROM fraud_alerts LIMIT 1", &[]).await;
+    !rows.expect("the store answers").is_empty()
+}
+
 impl Measures for Board {
     fn scoreboard(&self) -> Result<Value, Refused> {
-        let asked = self.0.query("SELECT decision_id FROM fraud_alerts LIMIT 1", &[]);
-        let rows = tokio::runtime::Handle::current().block_on(asked);
-        let is_empty = rows.expect("the store answers").is_empty();
+        let is_empty = !tokio::runtime::Handle::current().block_on(is_filled(&self.0));
         let report = if is_empty { Value::Null } else { held::report() };
         Ok(
             json!({ "caught_up": true, "read": 9, "to_read": 9, "answer_key": !is_empty, "as_of": now(), "report": report }),
         )
+    }
+}
+
+/// Looks until the backtest of the fixture is done.
+const LOOKS: u32 = 4;
+
+/// Stands for who judges the past again: what was asked, and how many looks it is still running for; then a fixture's figures.
+struct Past(Mutex<Option<(Value, u32)>>);
+
+impl Backtests for Past {
+    fn backtest(&self) -> Value {
+        let rules = [json!({ "name": "promo_abuse" }), json!({ "name": "velocity" })];
+        let mut told = json!({ "state": "none", "rules": rules, "review_at": 0.5, "block_at": 0.95, "records_max": 2_000_000,
+            "seconds_max": 600 });
+        let mut newest = self.0.lock().expect("a lock");
+        let Some((asked, looks)) = newest.as_mut() else { return told };
+        let fixture = json!({ "by": "ann", "name": "fast", "when": "card_attempts_1m >= 2 and amount > 100", "points": 8.0,
+            "since": "6h", "memory": "24h" });
+        told["asked"] = if asked.is_null() { fixture } else { asked.clone() };
+        told["by"] = told["asked"]["by"].clone();
+        told["started_at"] = json!(Timestamp(now().0 - 41_000_000));
+        if *looks > 0 {
+            *looks -= 1;
+            told["state"] = json!("running");
+            told["told"] = json!("judging");
+            told["records_done"] = json!(412_338 / (*looks + 2));
+            told["records"] = json!(412_338);
+        } else {
+            told["state"] = json!("done");
+            told["ended_at"] = json!(now());
+            told["result"] = held::backtest();
+        }
+        told
+    }
+
+    fn begin(&self, asked: &Value) -> Result<Value, Refused> {
+        if asked["by"].is_null() {
+            return Err(Refused::Invalid("`by` is missing: who asks".into()));
+        }
+        {
+            let mut newest = self.0.lock().expect("a lock");
+            if newest.as_ref().is_some_and(|(_, looks)| *looks > 0) {
+                return Err(Refused::Conflict("a backtest is running; wait for it, or stop it".into()));
+            }
+            *newest = Some((asked.clone(), LOOKS));
+        }
+        Ok(self.backtest())
+    }
+
+    fn stop(&self, _: &str) -> Result<Value, Refused> {
+        self.0
+            .lock()
+            .expect("a lock")
+            .take()
+            .map(|_| json!({ "state": "stopped" }))
+            .ok_or_else(|| Refused::Conflict("no backtest is running".into()))
     }
 }
 

@@ -50,6 +50,7 @@ pub(super) fn parse(text: &str) -> Scenario {
                     let _ = writeln!(scenario.sql, "{sql}");
                 }
             }
+            (Some("pipeline"), Some(file)) => scenario.sql = statements(file, &words.collect::<Vec<_>>()),
             (Some("static"), Some(name)) => {
                 let rows = table(&mut lines);
                 scenario.statics.0.insert(name.to_owned(), rows);
@@ -78,6 +79,21 @@ pub(super) fn parse(text: &str) -> Scenario {
         }
     }
     scenario
+}
+
+/// The views of a file that ships, and these of its tables.
+fn statements(file: &str, tables: &[&str]) -> String {
+    let path = format!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../pipelines/{}"), file);
+    let text = std::fs::read_to_string(path).expect("a pipeline");
+    let table = |statement: &str| {
+        let head = statement.lines().find_map(|line| line.strip_prefix("CREATE STREAMING TABLE "));
+        head.map(|name| name.trim().to_owned())
+    };
+    let all: Vec<&str> = text.split_inclusive(";\n").collect();
+    for wanted in tables {
+        assert!(all.iter().any(|statement| table(statement).as_deref() == Some(wanted)), "{file} has no {wanted}");
+    }
+    all.into_iter().filter(|statement| table(statement).is_none_or(|name| tables.contains(&name.as_str()))).collect()
 }
 
 type Cells = Vec<String>;
@@ -197,6 +213,12 @@ impl Run<'_> {
         let advance = self.advance();
         let output = run(&mut self.job, &batches, &advance);
         let entry = EpochEntry { epoch: self.job.epoch(), ranges: Vec::new(), watermarks: self.job.watermarks() };
+        for given in &output.rows {
+            if self.job.sources().any(|(name, _)| name == given.table) {
+                let rows = given.rows.iter().map(|row| String::from_utf8_lossy(row).into_owned());
+                self.waiting.push((given.table.clone(), rows.collect()));
+            }
+        }
         self.keep(&batches, output);
         self.log.push(Logged { entry, batches });
     }

@@ -102,13 +102,13 @@ fn input(contracts: &Contracts) -> (Vec<Record>, Timestamp) {
     (records, Timestamp(start.0 + MINUTES * MINUTE_MICROS + HOUR_MICROS))
 }
 
-/// What this shop's campaigns do not do in so short a time: a card guessed at, and a payment out of all habit.
+/// What this shop's campaigns do not do for sure in so short a time: a card guessed at, a payment out of all habit, goods kept.
 fn frauds(start: Timestamp) -> Vec<Record> {
     let payment = |number: i64, kind: &str, card: &str, user: &str, amount: i64| {
         let time = Timestamp(start.0 + MINUTES * MINUTE_MICROS + number * 1_000_000);
         let order = format!("crafted-{card}-{number}");
         let value = serde_json::json!({
-            "event_id": order, "event_type": kind, "event_time": time.to_string(), "order_id": order, "payment_id": order,
+            "event_id": order, "event_type": kind, "event_time": time.to_string(), "order_id": order, "payment_id": order, "refund_id": order,
             "user_id": user, "card_token": card, "amount_minor": amount, "currency": "EUR",
         });
         Record {
@@ -125,6 +125,7 @@ fn frauds(start: Timestamp) -> Vec<Record> {
     records.push(payment(4, "payment_authorized", "guessed", "guesser", 500));
     records.extend((10..16).map(|number| payment(number, "payment_authorized", "usual", "regular", 1_000 + number)));
     records.push(payment(16, "payment_authorized", "unusual", "regular", 90_000));
+    records.extend([20, 21].map(|number| payment(number, "order_refunded", "kept", "keeper", 5_000)));
     records
 }
 

@@ -164,7 +164,7 @@ async fn say(settings: &mut Settings, cluster: &ClusterOptions, told: Value) -> 
     match said? {
         Ok(row) => println!("{row}"),
         Err(Refused::Invalid(why)) => return Err(Invalid(why).into()),
-        Err(Refused::Unavailable(why)) => anyhow::bail!(why),
+        Err(Refused::Conflict(why) | Refused::Unavailable(why)) => anyhow::bail!(why),
     }
     Ok(())
 }

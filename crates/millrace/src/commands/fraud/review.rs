@@ -150,7 +150,7 @@ pub(super) async fn verdict(settings: &mut Settings, options: &VerdictOptions) -
     match said {
         Ok(row) => println!("{row}"),
         Err(Refused::Invalid(why)) => return Err(Invalid(why).into()),
-        Err(Refused::Unavailable(why)) => anyhow::bail!(why),
+        Err(Refused::Conflict(why) | Refused::Unavailable(why)) => anyhow::bail!(why),
     }
     Ok(())
 }

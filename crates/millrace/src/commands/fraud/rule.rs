@@ -136,7 +136,7 @@ async fn say(settings: &mut Settings, mut told: Value, why: &Why) -> anyhow::Res
     match said? {
         Ok(row) => println!("{row}"),
         Err(Refused::Invalid(why)) => return Err(Invalid(why).into()),
-        Err(Refused::Unavailable(why)) => anyhow::bail!(why),
+        Err(Refused::Conflict(why) | Refused::Unavailable(why)) => anyhow::bail!(why),
     }
     Ok(())
 }

@@ -17,9 +17,10 @@
 //!
 //! **In time:** what was there before it started is taken in as it happened (`catch_up`); after that, as it comes.
 //!
-//! Reading order: `settings`, [`records`] (records in, rows out), `state`, `recovery`, `catch_up`, `answer`, [`said`] (what analysts say), [`board`], this.
+//! Reading order: `settings`, [`records`] (records in, rows out), `state`, `recovery`, `catch_up`, `answer`, [`said`] (what analysts say), [`board`], [`backtest`] (the past again), this.
 
 pub(crate) mod answer;
+pub(crate) mod backtest;
 pub(crate) mod board;
 mod catch_up;
 mod challenge;

@@ -20,9 +20,9 @@ use super::records::{LISTS, RULES, VERDICTS};
 /// Longest wait for the cluster to take what was said.
 const WAIT_MAX: Duration = Duration::from_secs(10);
 /// Longest comment or reason, bytes.
-const COMMENT_BYTES_MAX: usize = 4_096;
+pub(super) const COMMENT_BYTES_MAX: usize = 4_096;
 /// Longest name of a person or an entity, bytes.
-const NAME_BYTES_MAX: usize = 256;
+pub(super) const NAME_BYTES_MAX: usize = 256;
 /// Most rules an entity is allowed to break.
 const RULES_MAX: usize = 64;
 
@@ -113,10 +113,10 @@ fn now() -> Timestamp {
 }
 
 /// What somebody said, read field by field.
-struct Told<'a>(&'a Value);
+pub(super) struct Told<'a>(&'a Value);
 
 impl<'a> Told<'a> {
-    fn of(told: &'a Value, what: &str, fields: &[&str]) -> Result<Self, String> {
+    pub(super) fn of(told: &'a Value, what: &str, fields: &[&str]) -> Result<Self, String> {
         let object = told.as_object().ok_or_else(|| format!("{what} is an object"))?;
         match object.keys().find(|name| !fields.contains(&name.as_str())) {
             Some(unknown) => {
@@ -128,7 +128,7 @@ impl<'a> Told<'a> {
     }
 
     /// A text that is there and not empty.
-    fn text(&self, name: &str, bytes_max: usize) -> Result<Option<&'a str>, String> {
+    pub(super) fn text(&self, name: &str, bytes_max: usize) -> Result<Option<&'a str>, String> {
         match &self.0[name] {
             Value::Null => Ok(None),
             Value::String(text) if text.len() <= bytes_max => Ok(Some(text.trim()).filter(|text| !text.is_empty())),
@@ -136,8 +136,29 @@ impl<'a> Told<'a> {
         }
     }
 
-    fn needed(&self, name: &str, what: &str) -> Result<&'a str, String> {
+    pub(super) fn needed(&self, name: &str, what: &str) -> Result<&'a str, String> {
         self.text(name, NAME_BYTES_MAX)?.ok_or_else(|| format!("`{name}` is missing: {what}"))
+    }
+
+    /// A number that is there.
+    pub(super) fn number(&self, name: &str) -> Result<Option<f32>, String> {
+        match &self.0[name] {
+            Value::Null => Ok(None),
+            Value::Number(number) => Ok(number.as_f64().map(|number| number as f32)),
+            _ => Err(format!("`{name}` is a number")),
+        }
+    }
+
+    /// Names in a list.
+    pub(super) fn names(&self, name: &str) -> Result<Vec<&'a str>, String> {
+        let told = || format!("`{name}` is a list of at most {RULES_MAX} names");
+        match &self.0[name] {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(names) if names.len() <= RULES_MAX => {
+                names.iter().map(|name| name.as_str().ok_or_else(told)).collect()
+            }
+            _ => Err(told()),
+        }
     }
 }
 

@@ -41,6 +41,25 @@ pub(crate) struct ScoreSettings {
     pub(crate) rules: BTreeMap<String, Rule>,
     /// What may be remembered.
     pub(crate) limits: Limits,
+    /// Backtests that somebody starts on the page.
+    pub(crate) backtest: BacktestLimits,
+}
+
+/// What one backtest of the page may take; there is one at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct BacktestLimits {
+    /// Records of the past held in memory, at some 500 bytes each.
+    pub(crate) records_max: usize,
+    /// Longest time it may take.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) time_max: Duration,
+}
+
+impl Default for BacktestLimits {
+    fn default() -> Self {
+        BacktestLimits { records_max: 2_000_000, time_max: Duration::from_secs(10 * 60) }
+    }
 }
 
 impl Default for ScoreSettings {
@@ -59,6 +78,7 @@ impl Default for ScoreSettings {
             review_within: Duration::from_secs(4 * 3_600),
             rules: BTreeMap::new(),
             limits: judge.limits,
+            backtest: BacktestLimits::default(),
         }
     }
 }
