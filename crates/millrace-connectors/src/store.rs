@@ -89,12 +89,10 @@ impl Store {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        let migrator = migrations::migrator();
         match &*self.0 {
-            Database::Sqlite { write, .. } => migrator.run(write).await,
-            Database::Postgres { write, .. } => migrator.run(write).await,
+            Database::Sqlite { write, .. } => migrations::migrator().run(write).await.map_err(migrations::error),
+            Database::Postgres { write, .. } => migrations::run_postgres(write).await,
         }
-        .map_err(migrations::error)
     }
 
     /// Which database it is.
@@ -265,9 +263,8 @@ async fn open_postgres(options: sqlx::postgres::PgConnectOptions) -> Result<Data
     let acquire = Duration::from_millis(ACQUIRE_MS_MAX);
     let write = lasting(PgPoolOptions::new()).max_connections(WRITERS_MAX).acquire_timeout(acquire);
     let write = write.connect_with(options.clone()).await.map_err(|e| StoreError::of("connect", &e))?;
-    let limits = [("default_transaction_read_only", "on".to_owned()), ("statement_timeout", QUERY_MS_MAX.to_string())];
     let read = lasting(PgPoolOptions::new()).max_connections(READERS_MAX).acquire_timeout(acquire);
-    let read = read.connect_lazy_with(options.options(limits));
+    let read = read.connect_lazy_with(options);
     Ok(Database::Postgres { write, read })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `Postgres::start()?.url()` is all a test needs; it ends with the value.
 
+pub mod bouncer;
 pub mod objects;
 pub mod search;
 

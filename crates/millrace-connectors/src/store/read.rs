@@ -17,7 +17,8 @@ use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, Column, ColumnOrigin, Decode, Row, Type, TypeInfo, ValueRef};
 
 use super::numeric;
-use super::session::{bind_postgres, bind_sqlite};
+use super::session::{bind_postgres, bind_sqlite, unnamed};
+use super::settings::QUERY_MS_MAX;
 use super::value::SqlType;
 use super::{Param, StoreError};
 
@@ -125,17 +126,22 @@ fn sqlite_value(row: &SqliteRow, at: usize, declared: Option<SqlType>) -> Result
 }
 
 pub(super) async fn query_postgres(pool: &PgPool, sql: &str, params: &[Param]) -> Result<Vec<JsonRow>, StoreError> {
-    // Not kept as a prepared statement: that would fix the types of its first parameters for ever.
-    let query = params.iter().fold(sqlx::query(AssertSqlSafe(sql)).persistent(false), bind_postgres);
-    let mut rows = query.fetch(pool);
+    let failed = |e: sqlx::Error| StoreError::of("query", &e);
+    let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {QUERY_MS_MAX}");
+    let mut transaction = pool.begin_with(AssertSqlSafe(begin)).await.map_err(failed)?;
     let mut found = Vec::new();
-    while let Some(row) = rows.try_next().await.map_err(|e| StoreError::of("query", &e))? {
-        check_limit(found.len())?;
-        if found.is_empty() {
-            check_names(row.columns().iter().map(Column::name))?;
+    {
+        let mut rows = params.iter().fold(unnamed(sql.to_owned()), bind_postgres).fetch(&mut *transaction);
+        while let Some(row) = rows.try_next().await.map_err(failed)? {
+            check_limit(found.len())?;
+            if found.is_empty() {
+                check_names(row.columns().iter().map(Column::name))?;
+            }
+            found.push(postgres_row(&row)?);
         }
-        found.push(postgres_row(&row)?);
     }
+    // Nothing a statement may have set stays. The rows are here: what becomes of the connection is the pool's affair.
+    transaction.rollback().await.ok();
     Ok(found)
 }
 

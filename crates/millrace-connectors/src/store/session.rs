@@ -1,5 +1,9 @@
 //! The two databases behind one face: a transaction that executes, reads and upserts. Every statement that differs
 //! between them is chosen here.
+//!
+//! On PostgreSQL a session is nothing that lasts: a pgbouncer may give each transaction another one, which a client before us has
+//! used. So every statement is in a transaction, none is kept as a prepared statement under a name, and locks and settings are the
+//! transaction's own.
 
 use chrono::{DateTime, Utc};
 use millrace_model::Timestamp;
@@ -56,7 +60,7 @@ impl Transaction {
                 query.execute(&mut **transaction).await.map(|done| done.rows_affected())
             }
             Transaction::Postgres(transaction) => {
-                let query = params.iter().fold(sqlx::query(AssertSqlSafe(sql)), bind_postgres);
+                let query = params.iter().fold(unnamed(sql.to_owned()), bind_postgres);
                 query.execute(&mut **transaction).await.map(|done| done.rows_affected())
             }
         }
@@ -69,7 +73,7 @@ impl Transaction {
                 sqlx::query_as(sql).bind(about.to_owned()).fetch_all(&mut **transaction).await
             }
             Transaction::Postgres(transaction) => {
-                sqlx::query_as(sql).bind(about.to_owned()).fetch_all(&mut **transaction).await
+                sqlx::query_as(sql).bind(about.to_owned()).persistent(false).fetch_all(&mut **transaction).await
             }
         }
     }
@@ -113,7 +117,7 @@ async fn upsert_postgres(
     table: &Table,
     rows: &[&[Param]],
 ) -> Result<(), sqlx::Error> {
-    let mut query = sqlx::query(AssertSqlSafe(table.upsert_arrays()));
+    let mut query = unnamed(table.upsert_arrays());
     for (at, column) in table.columns().iter().enumerate() {
         let cells = rows.iter().map(|row| &row[at]);
         query = match column.sql_type {
@@ -147,7 +151,12 @@ fn array<'a, T>(cells: impl Iterator<Item = &'a Param>, value: impl Fn(&'a Param
 }
 
 type SqliteQuery = Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
-type PostgresQuery = Query<'static, Postgres, sqlx::postgres::PgArguments>;
+pub(super) type PostgresQuery = Query<'static, Postgres, sqlx::postgres::PgArguments>;
+
+/// A statement that leaves nothing behind in the session.
+pub(super) fn unnamed(sql: String) -> PostgresQuery {
+    sqlx::query(AssertSqlSafe(sql)).persistent(false)
+}
 
 pub(super) fn bind_sqlite(query: SqliteQuery, param: &Param) -> SqliteQuery {
     match param {

@@ -73,7 +73,7 @@ impl StoreUrl {
     }
 }
 
-/// How to connect to a PostgreSQL.
+/// How to connect to a PostgreSQL, or to a pgbouncer before it.
 pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, String> {
     // The driver's text may quote the URL: only its place is said.
     let options = PgConnectOptions::from_str(url).map_err(|_| "it cannot be read")?;
@@ -85,7 +85,9 @@ pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, String> {
         }
         (None, _) => options,
     };
-    Ok(options.application_name("millrace").disable_statement_logging())
+    // A pgbouncer refuses connections that begin with settings it does not know; extra_float_digits is such a one, and
+    // since PostgreSQL 12 every number is exact without it.
+    Ok(options.application_name("millrace").extra_float_digits(None).disable_statement_logging())
 }
 
 /// The file of `sslrootcert`.

@@ -8,6 +8,7 @@ use millrace_connectors::sink::store::{self as store_sink, BatchLimits, StoreSin
 use millrace_connectors::sink::{SinkReport, SinkStats};
 use millrace_connectors::store::Store;
 use millrace_connectors::testing::Postgres;
+use millrace_connectors::testing::bouncer::Bouncer;
 use millrace_connectors::{Ending, shutdown};
 use millrace_model::{Classified, ColumnType, Contract, Contracts, ErrorKind};
 use rdkafka::producer::{BaseRecord, Producer as _};
@@ -314,4 +315,33 @@ async fn a_postgres_that_goes_away_and_comes_back_has_everything() {
     tokio::time::timeout(PATIENCE, sink).await.expect("in time").expect("a task").expect("drained");
     store.close().await;
     check(&url, &bench.tables, 800).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow suite: starts PostgreSQL 15 and pgbouncer"]
+async fn a_postgres_behind_a_pgbouncer_that_is_killed_has_everything() {
+    let bench = Bench::new("bounced").await;
+    let server = Postgres::start().expect("PostgreSQL 15");
+    server.create_database("sink").expect("a database");
+    let mut bouncer = Bouncer::start(&server, "transaction", 2).expect("pgbouncer");
+    let url = bouncer.url("sink");
+    let store = Store::open(&url).await.expect("a store");
+    let (switch, shutdown) = shutdown();
+    let stats = SinkStats::default();
+    let sink =
+        tokio::spawn(store_sink::run(bench.settings(), bench.tables.clone(), store.clone(), stats.clone(), shutdown));
+    for round in 0_u32..3 {
+        let read = one(&store, "SELECT count(*) AS n FROM sink_offsets").await;
+        assert!(read["n"].is_u64(), "{read}");
+        produce(&bench.broker.settings, &bench.tables, round * 500..round * 500 + 250).await;
+        bouncer.stop();
+        produce(&bench.broker.settings, &bench.tables, round * 500 + 250..round * 500 + 500).await;
+        eventually("it says what it waits for", async || stats.snapshot().waits_for.is_some()).await;
+        bouncer.resume().expect("it starts again");
+        eventually("it writes again", async || stats.snapshot().waits_for.is_none()).await;
+    }
+    switch.ask(Ending::Drain);
+    tokio::time::timeout(PATIENCE, sink).await.expect("in time").expect("a task").expect("drained");
+    store.close().await;
+    check(&url, &bench.tables, 1_500).await;
 }

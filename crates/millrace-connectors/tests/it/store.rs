@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 macro_rules! cases {
     ($($case:ident),* $(,)?) => {
         /// Runs every case on a store of its own.
-        async fn run_all(fresh: impl Fn(&str) -> String) {
+        pub(crate) async fn run_all(fresh: impl Fn(&str) -> String) {
             $(
                 println!("case {}", stringify!($case));
                 $case(&fresh(stringify!($case))).await;

@@ -23,10 +23,13 @@ const FIRST_DAYS: i64 = -719_162;
 
 pub(super) async fn read(url: &str, select: &str) -> Result<(SchemaRef, Vec<RecordBatch>), StoreError> {
     let options = postgres_options(url).map_err(invalid)?;
-    let limits =
-        [("default_transaction_read_only", "on".to_owned()), ("statement_timeout", FOREIGN_MS_MAX.to_string())];
-    let mut connection = PgConnection::connect_with(&options.options(limits)).await.map_err(failed)?;
+    let mut connection = PgConnection::connect_with(&options).await.map_err(failed)?;
+    let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {FOREIGN_MS_MAX}");
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(begin))).await.map_err(failed)?;
     let read = read_from(&mut connection, select).await;
+    // Behind a pgbouncer the session goes on to somebody else, whose statements have the same names. One message, so that
+    // both are done by one session.
+    connection.execute(sqlx::raw_sql("ROLLBACK; DEALLOCATE ALL")).await.ok();
     connection.close().await.ok();
     read
 }
