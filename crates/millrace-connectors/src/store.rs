@@ -104,14 +104,18 @@ impl Store {
     }
 
     /// Makes the table of each contract, or adds the columns that are new. A table that is made is filled from the
-    /// start of its topic: stored offsets of a topic of that name are forgotten.
+    /// start of its topic: stored offsets of a topic of that name are forgotten. A role that may make none finds them made.
     ///
     /// # Errors
-    /// `Invalid`: a column changed its type or the key changed (the text says what to do). `Unavailable`: as [`open`](Self::open).
+    /// `Invalid`: a column changed its type or the key changed (the text says what to do); something is to be made and the
+    /// role may not. `Unavailable`: as [`open`](Self::open).
     pub async fn ensure_tables(&self, contracts: &[Contract]) -> Result<(), StoreError> {
         let tables: Vec<Table> = contracts.iter().map(Table::of).collect::<Result<_, _>>()?;
         let failed = |e: sqlx::Error| StoreError::of("make the tables", &e);
         let mut transaction = self.begin().await?;
+        if !transaction.may_make_tables().await.map_err(failed)? {
+            return check_made(&mut transaction, &tables).await;
+        }
         if self.kind() == StoreKind::Postgres {
             // Two processes that make the same table at once would both find it missing.
             transaction.execute("SELECT pg_advisory_xact_lock(7700101)", &[]).await.map_err(failed)?;
@@ -296,6 +300,26 @@ async fn step(
         }
     };
     Ok(touched == 1)
+}
+
+/// For a role that may not make tables: whether they are as their contracts say.
+async fn check_made(transaction: &mut Transaction, tables: &[Table]) -> Result<(), StoreError> {
+    for table in tables {
+        let existing =
+            existing(transaction, table.name()).await.map_err(|e| StoreError::of("look at the tables", &e))?;
+        let lacking = match evolution::decide(table, &existing) {
+            Evolution::Refuse(why) => return Err(StoreError::new(ErrorKind::Invalid, why)),
+            Evolution::Create => format!("table `{}`", table.name()),
+            Evolution::Add(columns) => match columns.first() {
+                Some(column) => format!("column `{}` of table `{}`", column.name, table.name()),
+                None => continue,
+            },
+        };
+        let remedy =
+            "the role of `store.url` may not make it: start `millrace up` or `millrace sink` with the tables' owner";
+        return Err(StoreError::new(ErrorKind::Invalid, format!("{lacking} is not in the store, and {remedy}")));
+    }
+    Ok(())
 }
 
 /// What the database says about a table.

@@ -7,7 +7,7 @@ pub mod objects;
 pub mod search;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -129,6 +129,26 @@ impl Postgres {
             return Ok(self.database_url(name));
         }
         Err(format!("createdb: {}", String::from_utf8_lossy(&made.stderr)))
+    }
+
+    /// Runs a script of `psql`'s in a database, as this user; what `psql` says.
+    ///
+    /// # Errors
+    /// What `psql` says when it fails.
+    pub fn script(&self, user: &str, database: &str, text: &str, variables: &[(&str, &str)]) -> Result<String, String> {
+        let failed = |e: std::io::Error| format!("psql: {e}");
+        let url = format!("postgres://{user}@127.0.0.1:{}/{database}", self.port);
+        let mut command = self.command("psql");
+        command.args(["--no-psqlrc", "--file=-", &url]).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(variables.iter().map(|(name, value)| format!("--set={name}={value}")));
+        let mut psql = command.spawn().map_err(failed)?;
+        if let Some(mut input) = psql.stdin.take() {
+            input.write_all(text.as_bytes()).map_err(failed)?;
+        }
+        let done = psql.wait_with_output().map_err(failed)?;
+        let said = [done.stdout, done.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        if done.status.success() { Ok(said) } else { Err(said) }
     }
 
     /// Stops the server at once, as a crash would; its data stays for [`resume`](Self::resume).

@@ -66,6 +66,17 @@ impl Transaction {
         }
     }
 
+    /// Whether the role may make tables where they would be made.
+    pub(super) async fn may_make_tables(&mut self) -> Result<bool, sqlx::Error> {
+        match self {
+            Transaction::Sqlite(_) => Ok(true),
+            Transaction::Postgres(transaction) => {
+                let sql = "SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), FALSE)";
+                sqlx::query_scalar(sql).persistent(false).fetch_one(&mut **transaction).await
+            }
+        }
+    }
+
     /// Rows of two texts, of a statement that names `about` as $1.
     pub(super) async fn pairs(&mut self, sql: &'static str, about: &str) -> Result<Vec<(String, String)>, sqlx::Error> {
         match self {
