@@ -204,14 +204,30 @@ impl Store {
         })
     }
 
-    /// Deletes rows of a table whose time column is before a time; how many.
+    /// Deletes rows of a table whose time column is before a time, at most this many, so that no transaction is long; how many.
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub async fn delete_before(&self, table: &str, column: &str, time: Timestamp) -> Result<u64, StoreError> {
+    pub async fn delete_before(
+        &self,
+        table: &str,
+        column: &str,
+        time: Timestamp,
+        rows_max: u32,
+    ) -> Result<u64, StoreError> {
         let failed = |e: sqlx::Error| StoreError::of(format_args!("delete old rows of table `{table}`"), &e);
         let mut transaction = self.begin().await?;
-        let sql = format!("DELETE FROM {} WHERE {} < $1", quoted(table), quoted(column));
+        let (table, column) = (quoted(table), quoted(column));
+        let sql = match self.kind() {
+            StoreKind::Sqlite => format!(
+                "DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE {column} < $1 LIMIT {rows_max})"
+            ),
+            // A row that another sink is writing anew is not old any more.
+            StoreKind::Postgres => format!(
+                "DELETE FROM {table} WHERE ctid = ANY (ARRAY( \
+                 SELECT ctid FROM {table} WHERE {column} < $1 LIMIT {rows_max} FOR UPDATE SKIP LOCKED))"
+            ),
+        };
         let deleted = transaction.execute(&sql, &[Param::Time(time)]).await.map_err(failed)?;
         transaction.commit().await.map_err(failed)?;
         Ok(deleted)

@@ -156,8 +156,10 @@ impl Product {
         let (job_switch, job_shutdown) = shutdown();
         let (sink_switch, sink_shutdown) = shutdown();
         let sink_stats = SinkStats::default();
+        let retention = parts::retention(&settings.store.retention)?;
         let sink = store.clone().filter(|_| roles.sink).map(|store| {
-            let settings = StoreSinkSettings { shared: roles.alone, ..StoreSinkSettings::new(kafka.clone()) };
+            let new = StoreSinkSettings::new(kafka.clone());
+            let settings = StoreSinkSettings { shared: roles.alone, retention, ..new };
             tokio::spawn(run_sink(settings, tables.clone(), store, sink_stats.clone(), sink_shutdown.clone()))
         });
         let lake_dir = settings.lake.dir.clone().unwrap_or_else(|| data_dir.join("lake"));

@@ -139,6 +139,8 @@ impl Default for Broker {
 pub(crate) struct Store {
     /// `postgres://…` or `sqlite://…`; empty: SQLite in the data folder.
     pub(crate) url: String,
+    /// How long result rows are kept: a duration, or `contracts`; empty or `0s`: for ever.
+    pub(crate) retention: String,
 }
 
 /// Where results go besides the store.

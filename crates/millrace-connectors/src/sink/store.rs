@@ -10,10 +10,11 @@
 //! ```
 //!
 //! Reading order: `settings` (limits) → `row` (a record as a row) → `session` (the loop) → `write` (retries, halves) →
-//! `letters` (records set aside) → `history` (progress for trends).
+//! `letters` (records set aside) → `history` (progress for trends) → `retention` (what leaves).
 
 mod history;
 mod letters;
+mod retention;
 mod row;
 mod session;
 mod settings;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use millrace_model::{Classified, Contract, ErrorKind};
 
+pub use retention::Retention;
 pub use settings::{BatchLimits, STORE_GROUP, StoreSinkSettings};
 
 use super::{Ended, Retries, SinkError, SinkReport, SinkStats};

@@ -1,16 +1,17 @@
 //! The store sink: each record exactly once, whatever crashes, and nothing lost when it does not fit.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_connectors::kafka::producer::{Outgoing, Producer, transactional};
 use millrace_connectors::kafka::{ClientSettings, topics};
-use millrace_connectors::sink::store::{self as store_sink, BatchLimits, StoreSinkSettings};
+use millrace_connectors::sink::store::{self as store_sink, BatchLimits, Retention, StoreSinkSettings};
 use millrace_connectors::sink::{SinkReport, SinkStats};
-use millrace_connectors::store::Store;
+use millrace_connectors::store::{Param, Store, Table, WriteBatch};
 use millrace_connectors::testing::Postgres;
 use millrace_connectors::testing::bouncer::Bouncer;
 use millrace_connectors::{Ending, shutdown};
-use millrace_model::{Classified, ColumnType, Contract, Contracts, ErrorKind};
+use millrace_model::{Classified, ColumnType, Contract, Contracts, ErrorKind, Timestamp};
 use rdkafka::producer::{BaseRecord, Producer as _};
 use serde_json::{Value, json};
 
@@ -289,6 +290,62 @@ async fn a_row_the_database_refuses_is_found_among_good_ones() {
     let letter = one(&store, &letter).await;
     assert_eq!(letter["code"], json!("store_refused"));
     assert!(letter["reason"].as_str().expect("text").contains("no 137"), "{letter}");
+}
+
+/// Rows of the second table, some of them old, go in; what is past the contract's seven days leaves.
+async fn old_rows_leave(url: &str) {
+    const OLD: i64 = 12_000;
+    let mut bench = Bench::new("old").await;
+    bench.tables[1].event_time = Some("at".into());
+    bench.drain(url).await;
+    let store = Store::open(url).await.expect("a store");
+    // What the topic no longer has: more than two pieces, of 8 days and a row a second.
+    let now = Timestamp::from_system_time(std::time::SystemTime::now());
+    let table = Arc::new(Table::of(&bench.tables[1]).expect("a table"));
+    let mut batch = WriteBatch::new("test");
+    let week = 7 * 86_400_000_000;
+    let row = |age: i64, offset: i64| {
+        let cells = [Param::Integer(1), Param::Time(Timestamp(now.0 - age)), Param::Integer(9), Param::Integer(offset)];
+        [Param::Text("old".into())].into_iter().chain(cells).collect::<Vec<_>>()
+    };
+    for at in 0..OLD {
+        batch.upsert(&table, row(week + 86_400_000_000 + at * 1_000_000, at)).expect("a row");
+    }
+    for at in 0..100 {
+        batch.upsert(&table, row(week - 3_600_000_000, OLD + at)).expect("a row");
+    }
+    store.write(&batch).await.expect("written");
+    let count = format!("SELECT count(*) AS n FROM {}", bench.tables[1].name);
+    bench.drain(url).await;
+    assert_eq!(one(&store, &count).await, json!({ "n": OLD + 100 }), "for ever, unless told otherwise");
+
+    let (switch, shutdown) = shutdown();
+    let settings = StoreSinkSettings { retention: Retention::Contracts, ..bench.settings() };
+    let sink =
+        tokio::spawn(store_sink::run(settings, bench.tables.clone(), store.clone(), SinkStats::default(), shutdown));
+    produce(&bench.broker.settings, &bench.tables, 0..300).await;
+    let young = format!("SELECT count(*) AS n FROM {} WHERE store_id = 'old'", bench.tables[1].name);
+    eventually("the old are gone", async || one(&store, &young).await == json!({ "n": 100 })).await;
+    switch.ask(Ending::Drain);
+    tokio::time::timeout(PATIENCE, sink).await.expect("in time").expect("a task").expect("drained");
+    let left = one(&store, &format!("SELECT count(*) AS n FROM {} WHERE store_id = 'old'", bench.tables[1].name)).await;
+    assert_eq!(left, json!({ "n": 100 }), "the young stay");
+    // A table without an event time is a state.
+    assert_eq!(one(&store, &format!("SELECT count(*) AS n FROM {}", bench.tables[0].name)).await, json!({ "n": 50 }));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_past_its_retention_leaves_sqlite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    old_rows_leave(&format!("sqlite://{}/store.db", folder.path().display())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow suite: starts PostgreSQL 15"]
+async fn what_is_past_its_retention_leaves_postgres() {
+    let server = Postgres::start().expect("PostgreSQL 15");
+    old_rows_leave(&server.create_database("old").expect("a database")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,10 +10,11 @@ use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::lake::{self, LakeSettings};
 use millrace_connectors::sink::SinkStats;
 use millrace_connectors::sink::search::{self as search_sink, SearchSettings, SearchSinkSettings};
-use millrace_connectors::sink::store::{self as store_sink, StoreSinkSettings};
+use millrace_connectors::sink::store::{self as store_sink, Retention, StoreSinkSettings};
 use millrace_connectors::store::Store;
 use millrace_dashboard::service::Mends;
 use millrace_model::names::did_you_mean;
+use millrace_model::time::parse_duration;
 use millrace_model::{Contract, Role};
 use tokio::task::JoinHandle;
 
@@ -141,6 +142,19 @@ pub(crate) fn store_url(settings: &Settings, data_dir: &Path) -> String {
         )
     } else {
         settings.store.url.clone()
+    }
+}
+
+/// How long the store keeps result rows.
+pub(super) fn retention(text: &str) -> anyhow::Result<Retention> {
+    match text {
+        "" => Ok(Retention::Forever),
+        "contracts" => Ok(Retention::Contracts),
+        text => match parse_duration(text) {
+            Ok(kept) if kept.is_zero() => Ok(Retention::Forever),
+            Ok(kept) => Ok(Retention::For(kept)),
+            Err(why) => Err(Invalid(format!("store.retention: {why}; or write `contracts`")).into()),
+        },
     }
 }
 

@@ -4,22 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_model::time::DAY_MICROS;
 use millrace_model::{Contract, Timestamp};
 use rdkafka::Message;
 use rdkafka::message::BorrowedMessage;
 use tokio::sync::watch;
 
-use super::history::{self, HISTORY};
+use super::history;
 use super::letters::Letters;
+use super::retention::Sweep;
 use super::row::{Misfit, row};
-use super::settings::{BatchLimits, Gathered, HISTORY_DAYS, PUBLISH_MS_MAX, STORE_GROUP, SWEEP_MS, StoreSinkSettings};
+use super::settings::{BatchLimits, Gathered, PUBLISH_MS_MAX, STORE_GROUP, StoreSinkSettings};
 use crate::kafka::member::Member;
 use crate::kafka::reader::{Reader, is_out_of_range};
 use crate::kafka::{Cluster, Extent, Place};
 use crate::retry::now;
 use crate::shutdown::{Ending, Shutdown};
-use crate::sink::watch::Due;
 use crate::sink::{Ended, SinkError, SinkStats, Watch, start};
 use crate::store::{Param, Store, Table};
 
@@ -48,7 +47,7 @@ pub(super) struct Session<'a> {
     cluster: Cluster,
     watch: Watch,
     share: Option<watch::Receiver<Option<Vec<Place>>>>,
-    sweep_due: Due,
+    sweep: Sweep,
 }
 
 impl<'a> Session<'a> {
@@ -107,7 +106,7 @@ impl<'a> Session<'a> {
         let topics = if share.is_some() { Vec::new() } else { topics };
         let watch = Watch::new(cluster.clone(), topics, places, stats.clone());
         let (history, letters) = (history::table()?, Letters::default());
-        let sweep_due = Due::every(SWEEP_MS, true);
+        let sweep = Sweep::new(contracts, settings.retention);
         Ok(Some(Session {
             settings,
             store,
@@ -120,7 +119,7 @@ impl<'a> Session<'a> {
             cluster,
             watch,
             share,
-            sweep_due,
+            sweep,
         }))
     }
 
@@ -214,7 +213,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lag, group, partitions, old progress. `true`: the topics have other partitions now.
+    /// Lag, group, partitions, retention. `true`: the topics have other partitions now.
     async fn look_around(&mut self, all_written: bool) -> bool {
         // With everything written, the positions are exact: they have passed the markers of transactions too.
         let done = || match all_written {
@@ -225,11 +224,8 @@ impl<'a> Session<'a> {
             return true;
         }
         self.watch.publish(&done);
-        if all_written && self.sweep_due.passed() {
-            let before = Timestamp(now().0 - HISTORY_DAYS * DAY_MICROS);
-            if let Err(error) = self.store.delete_before(HISTORY, "minute", before).await {
-                tracing::debug!(%error, "old progress not deleted");
-            }
+        if all_written {
+            self.sweep.step(self.store, now()).await;
         }
         false
     }

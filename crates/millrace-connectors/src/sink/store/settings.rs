@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use super::retention::Retention;
 use crate::kafka::ClientSettings;
 
 /// Name under which the sink stores its offsets, and the consumer group it shows its lag in.
 pub const STORE_GROUP: &str = "millrace-store";
-/// How often old rows of the progress history are deleted, milliseconds.
+/// How often rows that are past their retention are looked for, milliseconds.
 pub(super) const SWEEP_MS: u64 = 3_600_000;
 /// Days of progress history that are kept.
 pub(super) const HISTORY_DAYS: i64 = 7;
+/// Rows one statement deletes, at most.
+pub(super) const DELETE_ROWS_MAX: u32 = 5_000;
 /// Longest wait for the group's last offsets to be published, milliseconds.
 pub(super) const PUBLISH_MS_MAX: u64 = 2_000;
 /// Longest wait for the broker to take a dead letter, milliseconds.
@@ -24,12 +27,14 @@ pub struct StoreSinkSettings {
     pub limits: BatchLimits,
     /// Several sinks divide the partitions among them, as members of group [`STORE_GROUP`].
     pub shared: bool,
+    /// How long rows of result tables are kept.
+    pub retention: Retention,
 }
 
 impl StoreSinkSettings {
     /// Default limits.
     pub fn new(client: ClientSettings) -> Self {
-        StoreSinkSettings { client, limits: BatchLimits::default(), shared: false }
+        StoreSinkSettings { client, limits: BatchLimits::default(), shared: false, retention: Retention::Forever }
     }
 }
 
