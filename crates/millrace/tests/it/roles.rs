@@ -77,7 +77,7 @@ fn roles_alone_share_a_cluster_and_a_sink_may_die() {
         postgres.create_database("shop").expect("a database"),
         dir.path().join("lake").display(),
     );
-    std::fs::write(&config, text).expect("settings");
+    std::fs::write(&config, &text).expect("settings");
     let config = config.to_str().expect("a path");
     let start = |name: &str, arguments: &[&str]| Process::start(dir.path(), config, name, arguments);
 
@@ -87,10 +87,16 @@ fn roles_alone_share_a_cluster_and_a_sink_may_die() {
     assert!(again.contains("0 were changed"), "{again}");
 
     let sinks = ["first-sink", "second-sink"].map(|name| start(name, &["sink"]));
+    // The page and questions get by with a role that may only read.
+    let reader = include_str!("../../../../contracts/reader.sql");
+    postgres.script("postgres", "shop", reader, &[("reader", "shop_reader")]).expect("a role that reads");
+    let reading = dir.path().join("reading.toml");
+    std::fs::write(&reading, text.replace("postgres@", "shop_reader@")).expect("settings");
+    let reading = reading.to_str().expect("a path");
     let others = [
         start("jobs", &["run"]),
         start("lake", &["lake"]),
-        start("dashboard", &["dashboard", "--listen", "127.0.0.1:0"]),
+        Process::start(dir.path(), reading, "dashboard", &["dashboard", "--listen", "127.0.0.1:0"]),
     ];
     let servers = broker.address().to_string();
     let produce = |seed: &str| {
@@ -110,6 +116,15 @@ fn roles_alone_share_a_cluster_and_a_sink_may_die() {
     let page = page.split("http://").nth(1).and_then(|rest| rest.split(';').next()).expect("an address").trim();
     let orders = crate::support::get(page, "/api/overview").1;
     assert!(orders.contains("\"kpis\""), "{orders}");
+    for shown in ["/", "/health", "/fraud", "/stock", "/sessions", "/alerts", "/dead-letters"] {
+        let (status, body) = crate::support::get(page, shown);
+        assert_eq!(status, 200, "{shown}: {body}");
+        assert!(!body.contains("permission denied"), "{shown}: {body}");
+    }
+    let minutes = "SELECT count(*) AS n FROM store_metrics";
+    let asked = said(dir.path(), &["--config", reading, "query", "--format", "json", minutes]);
+    let found = serde_json::from_str::<Value>(asked.trim()).expect("a JSON line");
+    assert!(found["n"].as_i64().is_some_and(|n| n > 0), "{asked}");
 
     // A job runs in one process: the newer fences the older, which says so.
     let newer = start("newer-jobs", &["run", "pipelines/metrics.sql"]);
