@@ -262,7 +262,6 @@ async fn open_sqlite(options: sqlx::sqlite::SqliteConnectOptions) -> Result<Data
 }
 
 async fn open_postgres(options: sqlx::postgres::PgConnectOptions) -> Result<Database, StoreError> {
-    let options = options.disable_statement_logging();
     let acquire = Duration::from_millis(ACQUIRE_MS_MAX);
     let write = lasting(PgPoolOptions::new()).max_connections(WRITERS_MAX).acquire_timeout(acquire);
     let write = write.connect_with(options.clone()).await.map_err(|e| StoreError::of("connect", &e))?;

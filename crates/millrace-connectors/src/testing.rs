@@ -5,9 +5,10 @@
 pub mod objects;
 pub mod search;
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,6 +74,30 @@ impl Postgres {
                 started => return started.map(|()| postgres),
             }
         }
+    }
+
+    /// As [`start`](Self::start), with TLS: this certificate and its key. Connections without it are turned away, and
+    /// the server answers at 127.0.0.2 too.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start); the files cannot be read.
+    pub fn start_with_tls(certificate: &Path, key: &Path) -> Result<Self, String> {
+        let mut postgres = Self::start_with(&["fsync=off", "listen_addresses=127.0.0.1,127.0.0.2"])?;
+        postgres.stop();
+        for (from, name) in [(certificate, "server.crt"), (key, "server.key")] {
+            let to = postgres.data().join(name);
+            fs::copy(from, &to).map_err(|e| format!("copy {}: {e}", from.display()))?;
+            // The server refuses a key that others may read.
+            fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).map_err(|e| format!("{name}: {e}"))?;
+            if let Some((user, group)) = postgres.owner {
+                chown(&to, Some(user), Some(group)).map_err(|e| format!("chown of {name}: {e}"))?;
+            }
+        }
+        let rules = "local all all trust\nhostssl all all 127.0.0.0/8 trust\n";
+        fs::write(postgres.data().join("pg_hba.conf"), rules).map_err(|e| format!("pg_hba.conf: {e}"))?;
+        postgres.settings.push("ssl=on".into());
+        postgres.resume()?;
+        Ok(postgres)
     }
 
     /// The URL of the database `postgres`, which every server has.

@@ -4,6 +4,8 @@ use std::fmt;
 
 use millrace_model::{Classified, ErrorKind};
 
+use crate::tls;
+
 /// An error of the store: what was done, what the database said, and what to do about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreError {
@@ -61,6 +63,16 @@ fn hint(kind: ErrorKind, error: &sqlx::Error) -> &'static str {
         (_, sqlx::Error::Database(database)) if database.code().as_deref() == Some("42P08") => {
             "; where a parameter may be null, write its comparison before IS NULL: (x = $1 OR $1 IS NULL)"
         }
+        (_, sqlx::Error::Database(database)) if database.code().as_deref() == Some("42501") => {
+            "; the role of `store.url` may not do this: tables are made and written by their owner"
+        }
+        (ErrorKind::Invalid, sqlx::Error::Io(_)) => {
+            "; is `sslrootcert` of `store.url` the authority that signed the server's certificate, and its host a name \
+             the certificate is for?"
+        }
+        (ErrorKind::Invalid, sqlx::Error::Tls(_)) => {
+            "; switch it on at the server (ssl = on), or write another `sslmode` in `store.url`"
+        }
         (ErrorKind::Unavailable, _) => "; is the database running and reachable at the address of `store.url`?",
         _ => "",
     }
@@ -77,11 +89,13 @@ pub(crate) fn kind_of(error: &sqlx::Error) -> ErrorKind {
                 kind_of_sqlite(code.parse().unwrap_or(0))
             }
         }
+        // A certificate that is not trusted, a server without TLS: that does not mend itself.
+        sqlx::Error::Io(io) if tls::cause(io).refused => ErrorKind::Invalid,
+        sqlx::Error::Tls(_) => ErrorKind::Invalid,
         sqlx::Error::Io(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_) => ErrorKind::Unavailable,
         sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => ErrorKind::Invalid,
         _ => ErrorKind::Internal,
@@ -140,6 +154,12 @@ mod tests {
             (11, ErrorKind::Internal),
         ] {
             assert_eq!(kind_of_sqlite(code), kind, "{code}");
+        }
+        for (kind, expected) in [
+            (std::io::ErrorKind::InvalidData, ErrorKind::Invalid),
+            (std::io::ErrorKind::ConnectionReset, ErrorKind::Unavailable),
+        ] {
+            assert_eq!(kind_of(&sqlx::Error::Io(std::io::Error::new(kind, "the other side"))), expected, "{kind}");
         }
     }
 }

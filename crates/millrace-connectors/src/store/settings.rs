@@ -1,13 +1,16 @@
 //! Where the store is: the URL, read and masked, and the limits of its connections.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use millrace_model::ErrorKind;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 
 use super::StoreError;
+use crate::tls::own_certificates;
 
 /// Connections that read at the same time.
 pub const READERS_MAX: u32 = 4;
@@ -63,14 +66,33 @@ impl StoreUrl {
                 Ok(StoreUrl::Sqlite(Box::new(sqlite_options(options))))
             }
             Some("postgres" | "postgresql") => {
-                // The driver's text may quote the URL: only its place is said.
-                let options = PgConnectOptions::from_str(url).map_err(|_| invalid("it cannot be read".into()))?;
-                let options = options.application_name("millrace");
-                Ok(StoreUrl::Postgres(Box::new(options)))
+                Ok(StoreUrl::Postgres(Box::new(postgres_options(url).map_err(invalid)?)))
             }
             _ => Err(invalid("it names neither kind of store".into())),
         }
     }
+}
+
+/// How to connect to a PostgreSQL.
+pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions, String> {
+    // The driver's text may quote the URL: only its place is said.
+    let options = PgConnectOptions::from_str(url).map_err(|_| "it cannot be read")?;
+    // With an authority named, `require` means that it is asked: so it is with libpq, and the driver would not.
+    let options = match (authority(url), options.get_ssl_mode()) {
+        (Some(file), mode) => {
+            own_certificates(&file)?;
+            options.ssl_mode(if matches!(mode, PgSslMode::Require) { PgSslMode::VerifyCa } else { mode })
+        }
+        (None, _) => options,
+    };
+    Ok(options.application_name("millrace").disable_statement_logging())
+}
+
+/// The file of `sslrootcert`.
+fn authority(url: &str) -> Option<PathBuf> {
+    let url = reqwest::Url::parse(url).ok()?;
+    let named = |name: &str| ["sslrootcert", "ssl-root-cert", "ssl-ca"].contains(&name);
+    url.query_pairs().find(|(name, _)| named(name)).map(|(_, file)| PathBuf::from(&*file))
 }
 
 fn sqlite_options(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -142,5 +164,19 @@ mod tests {
             let error = StoreUrl::parse(url).expect_err(url).to_string();
             assert!(error.contains(text) && !error.contains("s3cret"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_authority_that_is_named_is_read_and_asked() {
+        let file = crate::tls::tests::file("ca.pem");
+        let mode = |mode: &str| {
+            let url = format!("postgres://u@h/d?sslmode={mode}&sslrootcert={}", file.display());
+            format!("{:?}", postgres_options(&url).expect("a url").get_ssl_mode())
+        };
+        let modes = ["prefer", "require", "verify-ca", "verify-full"].map(mode);
+        assert_eq!(modes, ["Prefer", "VerifyCa", "VerifyCa", "VerifyFull"]);
+        let error = StoreUrl::parse("postgres://u:s3cret@h/d?sslmode=verify-full&sslrootcert=/missing.pem");
+        let error = error.expect_err("no file").to_string();
+        assert!(error.contains("certificates in /missing.pem") && !error.contains("s3cret"), "{error}");
     }
 }

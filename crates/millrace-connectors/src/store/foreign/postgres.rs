@@ -1,18 +1,15 @@
 //! Foreign PostgreSQL: its binary values as cells.
 
-use std::str::FromStr;
-
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, SchemaRef};
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgColumn, PgConnectOptions, PgConnection, PgRow, PgTypeInfo, PgTypeKind};
-use sqlx::{
-    AssertSqlSafe, Column, ConnectOptions, Connection, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef,
-};
+use sqlx::postgres::{PgColumn, PgConnection, PgRow, PgTypeInfo, PgTypeKind};
+use sqlx::{AssertSqlSafe, Column, Connection, Executor, Row, SqlSafeStr, Statement, TypeInfo, ValueRef};
 
 use super::cells::{Cell, batches, check_limit, schema, time_type};
 use super::decimal::{self, bounded, unscaled};
 use super::{FOREIGN_BATCH_ROWS_MAX, FOREIGN_MS_MAX, failed, invalid, misfit};
+use crate::store::settings::postgres_options;
 use crate::store::{StoreError, numeric};
 
 /// PostgreSQL counts from 2000-01-01.
@@ -25,12 +22,10 @@ const LAST_DAYS: i64 = 2_932_896;
 const FIRST_DAYS: i64 = -719_162;
 
 pub(super) async fn read(url: &str, select: &str) -> Result<(SchemaRef, Vec<RecordBatch>), StoreError> {
-    // The driver's text may quote the URL.
-    let options = PgConnectOptions::from_str(url).map_err(|_| invalid("the url cannot be read"))?;
+    let options = postgres_options(url).map_err(invalid)?;
     let limits =
         [("default_transaction_read_only", "on".to_owned()), ("statement_timeout", FOREIGN_MS_MAX.to_string())];
-    let options = options.application_name("millrace").options(limits).disable_statement_logging();
-    let mut connection = PgConnection::connect_with(&options).await.map_err(failed)?;
+    let mut connection = PgConnection::connect_with(&options.options(limits)).await.map_err(failed)?;
     let read = read_from(&mut connection, select).await;
     connection.close().await.ok();
     read
