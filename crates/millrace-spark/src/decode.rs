@@ -13,7 +13,7 @@
 //! Each step is a relation of its own; `explode` and the metrics keep Spark from merging them, which would parse a
 //! record once for every column.
 
-use millrace_model::{Column, ColumnType, Contract};
+use millrace_model::{Column, ColumnType, Contract, Role};
 
 /// Bounds on a record: the decoder's.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,8 @@ fn verdict(contract: &Contract, limits: Limits) -> String {
          size(array_distinct(filter(map_keys({RECORD}), k -> k IN ({names})))) = size(filter(map_keys({RECORD}), k -> k IN ({names}))) END"
     ));
     all.extend(contract.columns.iter().map(|column| field(RECORD, column, 0)));
-    if let Some(event_time) = &contract.event_time {
+    // A row of another table is of a window, and that may end days after the row was written.
+    if let Some(event_time) = contract.event_time.as_ref().filter(|_| contract.role != Role::Result) {
         let time = time(&text_of(&value_of(RECORD, event_time)));
         let limit = limits.future_micros_max;
         all.push(format!("coalesce(unix_micros({time}) - {TIME} <= {limit}, true)"));

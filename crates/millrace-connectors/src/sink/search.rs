@@ -11,11 +11,12 @@
 //! older one never replaces a newer. So at least once from Kafka is once in the index.
 //!
 //! Reading order: `settings` → `server` → `index` (mappings, ids, dates) → `bulk` (what the answer means) → `session` (the loop) →
-//! `retention` (what leaves).
+//! `retention` (what leaves). Beside them `saved`: what Kibana and OpenSearch Dashboards show of the indices.
 
 mod bulk;
 mod index;
 mod retention;
+mod saved;
 mod server;
 mod session;
 mod settings;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use millrace_model::Contract;
 
+pub use saved::SavedObjects;
 pub use settings::{SEARCH_GROUP, SearchSettings, SearchSinkSettings};
 
 use super::{Ended, Retries, SinkError, SinkReport, SinkStats};

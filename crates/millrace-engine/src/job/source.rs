@@ -8,8 +8,8 @@ use arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Schema};
 use arrow_select::filter::filter_record_batch;
 use datafusion::common::Result;
-use millrace_codec::{Decoder, Needed};
-use millrace_model::Contract;
+use millrace_codec::{DecodeLimits, Decoder, Needed};
+use millrace_model::{Contract, Role};
 
 use super::profile::{Meter, OperatorProfile};
 use super::watermark::EventTimes;
@@ -53,9 +53,18 @@ pub(crate) struct PartitionCounts {
     pub(crate) duplicate: u64,
 }
 
+/// What a record may be. A row of another table is of a window, and that may end days after the row was written: no clock is wrong.
+fn limits(contract: &Contract, settings: &JobSettings) -> DecodeLimits {
+    match contract.role {
+        Role::Result => DecodeLimits { future_micros_max: i64::MAX, ..settings.decode },
+        _ => settings.decode,
+    }
+}
+
 impl Source {
     pub(crate) fn new(plan: SourcePlan, settings: &JobSettings) -> Result<Self> {
-        let decoder = Decoder::new(&plan.contract, &Needed::Columns(plan.columns.clone()), settings.decode);
+        let decoder =
+            Decoder::new(&plan.contract, &Needed::Columns(plan.columns.clone()), limits(&plan.contract, settings));
         let at = |name: &str| decoder.schema().index_of(name).ok();
         let id_columns: Vec<usize> = plan.contract.deduplicate_by.iter().filter_map(|name| at(name)).collect();
         let event_time_at = plan.contract.event_time.as_deref().and_then(at);

@@ -67,6 +67,16 @@ impl Index {
         &self.name
     }
 
+    /// The fields of its documents, as its template maps them.
+    pub(super) fn properties(&self) -> &Map<String, Value> {
+        &self.properties
+    }
+
+    /// The column that says how old a document is.
+    pub(super) fn event_time(&self) -> Option<&str> {
+        self.event_time.as_deref()
+    }
+
     /// Its template: mappings by the contract; fields that are not in it are kept, and not indexed.
     pub(super) fn template(&self, replicas: Option<u32>) -> Value {
         // The pattern of days begins with a digit: another table's name cannot.

@@ -51,6 +51,13 @@ pub struct SearchSettings {
     pub replicas: Option<u32>,
 }
 
+impl SearchSettings {
+    /// What index names begin with.
+    pub fn prefix(&self) -> &str {
+        if self.index_prefix.is_empty() { PREFIX } else { &self.index_prefix }
+    }
+}
+
 /// What index names begin with, unless the settings say.
 pub(super) const PREFIX: &str = "millrace-";
 
@@ -78,10 +85,7 @@ pub struct SearchSinkSettings {
 impl SearchSinkSettings {
     /// The sink of this cluster into this server.
     pub fn new(client: ClientSettings, search: SearchSettings) -> Self {
-        let mut search = search;
-        if search.index_prefix.is_empty() {
-            search.index_prefix = PREFIX.into();
-        }
+        let search = SearchSettings { index_prefix: search.prefix().to_owned(), ..search };
         SearchSinkSettings { client, search }
     }
 

@@ -195,7 +195,7 @@ fn signal(number: i64, now: i64) -> Map<String, Value> {
 }
 
 fn dead_letter(number: i64) -> Map<String, Value> {
-    let (kind, code, reason, field, value): (&str, &str, &str, Option<&str>, &[u8]) = match hash(71, number) % 5 {
+    let (kind, code, reason, field, value): (&str, &str, &str, Option<&str>, &[u8]) = match number.rem_euclid(5) {
         0 => ("malformed", "not_json", "expected `,` or `}` at byte 41", None, b"{\"event_id\":\"e-1\",\"event_type\":\"page_viewed\" \"path\":\"/\"}"),
         1 => ("malformed", "missing_field", "field `event_time` is required", Some("event_time"), b"{\"event_id\":\"e-2\",\"event_type\":\"product_viewed\",\"anonymous_id\":\"visitor-0c1f22a9\",\"ip\":\"203.0.113.77\"}"),
         2 => ("malformed", "not_utf8", "byte 0xff at 12 is not UTF-8", None, b"{\"event_id\":\"\xff\xfe\x00broken\",\"path\":\"<script>alert(1)</script>\"}"),

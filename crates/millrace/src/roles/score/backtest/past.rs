@@ -256,7 +256,14 @@ mod tests {
     fn fraud_is_what_was_charged_back_or_said_to_be_and_not_taken_back() {
         let mut past = Past::default();
         let passes = |past: &mut Past, topic: &str, value: &str| {
-            past.passes(&Passing { topic, partition: 0, offset: 0, key: b"", value: Some(value.as_bytes()) });
+            past.passes(&Passing {
+                topic,
+                partition: 0,
+                offset: 0,
+                time: None,
+                key: b"",
+                value: Some(value.as_bytes()),
+            });
         };
         passes(&mut past, "transactions", r#"{"event_type":"chargeback_received","payment_id":"p1"}"#);
         passes(
