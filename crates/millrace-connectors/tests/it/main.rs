@@ -4,6 +4,7 @@ mod foreign;
 mod inspect;
 mod kafka;
 mod lake;
+mod saved;
 mod search;
 mod sink;
 mod store;
