@@ -5,6 +5,7 @@ mod inspect;
 mod kafka;
 mod lake;
 mod postgres;
+mod saved;
 mod search;
 mod sink;
 mod store;
