@@ -11,15 +11,13 @@ use crate::statics::Statics;
 
 /// Options of `search`.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "The server and the prefix of its indices are [sink.elasticsearch] in millrace.toml, and `millrace up` and
-`millrace sink` write it; docs/operating/search.md has examples.
+#[command(after_help = "The server and the prefix of its indices are [sink.elasticsearch] in millrace.toml.
+`millrace up` and `millrace sink` write them; docs/operating/search.md says more.
 
 Examples:
   millrace search saved-objects > millrace.ndjson
   curl -X POST 'http://127.0.0.1:5601/api/saved_objects/_import?overwrite=true' \\
-       -H 'osd-xsrf: true' -H 'kbn-xsrf: true' -F file=@millrace.ndjson"
-)]
+       -H 'osd-xsrf: true' -H 'kbn-xsrf: true' -F file=@millrace.ndjson")]
 pub(crate) struct Options {
     #[command(subcommand)]
     action: Action,
