@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         commands::Mode::Replay(options) => commands::replay::run(&command.global, options),
         commands::Mode::Cluster(options) => commands::cluster::run(&command.global, options),
         commands::Mode::DeadLetters(options) => commands::dead_letters::run(&command.global, options),
+        commands::Mode::Search(options) => commands::search::run(&command.global, &options),
         commands::Mode::Evaluate(options) => commands::evaluate::run(&command.global, options),
         commands::Mode::Alerts(options) => commands::alerts::run(&command.global, options),
         commands::Mode::Fraud(options) => commands::fraud::run(&command.global, options),

@@ -27,7 +27,7 @@ use millrace_dashboard::{Dashboard, DashboardSettings, KafkaSettings};
 use millrace_model::{Contract, Role};
 use tokio::task::JoinHandle;
 
-pub(crate) use self::parts::{cluster, store_url, stored_tables};
+pub(crate) use self::parts::{cluster, searched_tables, store_url, stored_tables};
 use self::parts::{ended, mends, notifier, open_store, plan, run_lake, run_search, run_sink, search, start_broker};
 use crate::pipelines::Pipelines;
 use crate::roles::backends::{self, JobPlace};

@@ -14,6 +14,7 @@ pub(crate) mod replay;
 mod replay_lake;
 pub(crate) mod role;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod simulate;
 pub(crate) mod up;
 
@@ -93,6 +94,8 @@ pub(crate) enum Mode {
     Replay(replay::Options),
     /// Look at records that could not be counted, repair them, send them again
     DeadLetters(dead_letters::Options),
+    /// A dashboard for Kibana and OpenSearch Dashboards, of the indices the search sink writes
+    Search(search::Options),
     /// See what fired, acknowledge and snooze it, try a channel
     Alerts(alerts::Options),
     /// Review payments, give verdicts, see how well the scorer does, try rules on the past

@@ -51,15 +51,23 @@ pub(super) fn search(
     settings: &Settings,
     planned: &Planned,
 ) -> anyhow::Result<Option<(SearchSettings, Vec<Contract>)>> {
+    let tables = searched_tables(settings, planned)?;
     let search = settings.sink.elasticsearch.clone();
+    Ok((!search.url.is_empty()).then_some((search, tables)))
+}
+
+/// The tables the search sink writes, were there a server.
+///
+/// # Errors
+/// [`Invalid`]: the settings name a table that is none.
+pub(crate) fn searched_tables(settings: &Settings, planned: &Planned) -> anyhow::Result<Vec<Contract>> {
+    let named = &settings.sink.elasticsearch.tables;
     let tables = tables_of(planned);
-    if let Some(unknown) = search.tables.iter().find(|name| !tables.iter().any(|table| table.name == **name)) {
+    if let Some(unknown) = named.iter().find(|name| !tables.iter().any(|table| table.name == **name)) {
         let hint = did_you_mean(unknown, tables.iter().map(|table| table.name.as_str()));
         return Err(Invalid(format!("sink.elasticsearch.tables: there is no result table `{unknown}`{hint}")).into());
     }
-    let wanted = |table: &Contract| search.tables.is_empty() || search.tables.contains(&table.name);
-    let tables = tables.into_iter().filter(wanted).collect();
-    Ok((!search.url.is_empty()).then_some((search, tables)))
+    Ok(tables.into_iter().filter(|table| named.is_empty() || named.contains(&table.name)).collect())
 }
 
 /// Repairs and redrives of dead letters, for the page.

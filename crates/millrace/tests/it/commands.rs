@@ -5,8 +5,20 @@ use crate::support::{run, said};
 #[test]
 fn every_command_has_help_with_examples() {
     let dir = tempfile::tempdir().expect("a folder");
-    let commands =
-        ["up", "simulate", "run", "backfill", "check", "explain", "query", "replay", "audit", "dead-letters", "alerts"];
+    let commands = [
+        "up",
+        "simulate",
+        "run",
+        "backfill",
+        "check",
+        "explain",
+        "query",
+        "replay",
+        "audit",
+        "dead-letters",
+        "search",
+        "alerts",
+    ];
     for command in commands {
         let help = said(dir.path(), &[command, "--help"]);
         assert!(help.contains("Usage: millrace") && help.contains("--data-dir"), "{command}: {help}");
@@ -57,4 +69,35 @@ fn mistakes_are_refused_with_their_place() {
         }
         assert!(!nowhere.exists(), "{arguments:?} left something behind");
     }
+}
+
+#[test]
+fn saved_objects_are_of_the_tables_and_the_prefix_in_the_settings() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let settings = dir.path().join("millrace.toml");
+    let settings = settings.to_str().expect("a name");
+    let titles = |text: &str| -> Vec<String> {
+        let objects = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON"));
+        objects.map(|object| object["attributes"]["title"].as_str().expect("a title").to_owned()).collect()
+    };
+    std::fs::write(settings, "").expect("written");
+    let all = titles(&said(dir.path(), &["--config", settings, "search", "saved-objects"]));
+    for title in ["millrace-store_metrics-2*", "millrace-fraud_alerts", "Millrace: Revenue by minute", "Millrace"] {
+        assert!(all.iter().any(|found| found == title), "{title}: {all:?}");
+    }
+
+    let some = "[sink.elasticsearch]\nindex_prefix = \"shop-\"\ntables = [\"stock_levels\"]\n";
+    std::fs::write(settings, some).expect("written");
+    let output = run(dir.path(), &["--config", settings, "search", "saved-objects"]);
+    assert_eq!(
+        titles(&String::from_utf8_lossy(&output.stdout)),
+        ["shop-stock_levels", "Millrace shop-: Least stock now", "Millrace shop-"]
+    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("left out: Revenue by minute: no table `vitals` is written"), "{said}");
+
+    std::fs::write(settings, "[sink.elasticsearch]\ntables = [\"stock_level\"]\n").expect("written");
+    let output = run(dir.path(), &["--config", settings, "search", "saved-objects"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("`stock_levels`"), "{said}");
 }
