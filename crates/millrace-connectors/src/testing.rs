@@ -14,7 +14,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where Debian's package `postgresql-15` puts the server.
 const BINARIES: &str = "/usr/lib/postgresql/15/bin";
@@ -163,11 +163,34 @@ impl Postgres {
         }
     }
 
-    /// Starts the server on its data, after [`stop`](Self::stop).
+    /// Kills the server without any warning; its data stays for [`resume`](Self::resume).
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().ok();
+            server.wait().ok();
+        }
+    }
+
+    /// Starts the server on its data, after [`stop`](Self::stop) or [`kill`](Self::kill).
     ///
     /// # Errors
     /// It does not start; the text is its log.
     pub fn resume(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            match self.begin() {
+                // The children of a server that was killed end by themselves, each when it next waits for something.
+                Err(why)
+                    if why.contains("still in use") && start.elapsed() < Duration::from_secs(START_SECONDS_MAX) =>
+                {
+                    std::thread::park_timeout(Duration::from_millis(100));
+                }
+                begun => return begun,
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
         let mut command = self.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path());
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", &format!("port={}", self.port)]);

@@ -13,13 +13,16 @@ pub const CLIENTS: &[&str] = &["confluent-kafka==2.16.1", "kafka-python==3.0.12"
 /// # Errors
 /// The packages cannot be fetched, Python 3 is missing, or the script ended with an error; the text has all it wrote.
 pub fn run(packages: &[&str], script: &Path, args: &[&str]) -> Result<String, String> {
-    let mut python = Command::new(environment(packages)?);
+    let mut python = Command::new(interpreter(packages)?);
     python.arg(script).args(args);
     process::run(&mut python, "").map_err(|why| format!("{}: {why}", script.display()))
 }
 
-/// The environment's Python.
-fn environment(packages: &[&str]) -> Result<PathBuf, String> {
+/// The Python of an environment with these packages, made once.
+///
+/// # Errors
+/// The packages cannot be fetched, or Python 3 is missing.
+pub fn interpreter(packages: &[&str]) -> Result<PathBuf, String> {
     let name: String = packages.join("-").chars().filter(|c| c.is_alphanumeric() || ".-".contains(*c)).collect();
     let python = |folder: &Path| folder.join("bin/python");
     let folder = cache::folder(&format!("python-{name}"), |folder| {

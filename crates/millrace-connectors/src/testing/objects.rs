@@ -1,5 +1,5 @@
-//! An S3 server of one's own: moto's, which speaks S3 over HTTP and keeps objects in memory, on a free loopback port, from
-//! Python packages fetched once. Needs Python 3 with venv.
+//! An S3 server of one's own: moto's, which speaks S3 over HTTP, on a free loopback port, from Python packages fetched once. Its
+//! objects outlive a kill. Needs Python 3 with venv.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 /// With what its S3 needs, and those that read Parquet as the lake's users do.
 const PACKAGES: [&str; 4] = ["moto[s3,server]==5.2.5", "duckdb==2.0.0", "pandas==3.1.1", "pyarrow==26.0.1"];
+const SERVER: &str = include_str!("objects_server.py");
 /// Longest wait for the server to answer, seconds.
 const START_SECONDS_MAX: u64 = 60;
 
@@ -16,8 +17,8 @@ const START_SECONDS_MAX: u64 = 60;
 #[derive(Debug)]
 pub struct Objects {
     port: u16,
-    server: Child,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    server: Option<Child>,
 }
 
 impl Objects {
@@ -26,27 +27,45 @@ impl Objects {
     /// # Errors
     /// The packages cannot be fetched, or it does not start; the text is its log.
     pub fn start() -> Result<Self, String> {
-        let python = python()?;
         let folder = tempfile::Builder::new().prefix("millrace-s3-").tempdir().map_err(|e| e.to_string())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|e| format!("no free port: {e}"))?;
         let port = listener.local_addr().map_err(|e| format!("no free port: {e}"))?.port();
         drop(listener);
-        let log = folder.path().join("log");
+        let mut objects = Objects { port, folder, server: None };
+        objects.resume()?;
+        Ok(objects)
+    }
+
+    /// Kills it; its objects stay for [`resume`](Self::resume).
+    pub fn kill(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().ok();
+            server.wait().ok();
+        }
+    }
+
+    /// Starts it with its objects, after [`kill`](Self::kill).
+    ///
+    /// # Errors
+    /// It does not start; the text is its log.
+    pub fn resume(&mut self) -> Result<(), String> {
+        let log = self.folder.path().join("log");
         let file = File::create(&log).map_err(|e| e.to_string())?;
         let errors = file.try_clone().map_err(|e| e.to_string())?;
-        let mut command = Command::new(python);
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()]).current_dir(folder.path());
-        let server = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn().map_err(|e| e.to_string())?;
-        let mut objects = Objects { port, server, _folder: folder };
+        let mut command = Command::new(python()?);
+        command.args(["-c", SERVER, &self.port.to_string(), "kept"]).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        self.server = Some(command.spawn().map_err(|e| e.to_string())?);
         let start = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            let ended = objects.server.try_wait().ok().flatten();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
+            let ended = self.server.as_mut().and_then(|server| server.try_wait().ok().flatten());
             if ended.is_some() || start.elapsed() > Duration::from_secs(START_SECONDS_MAX) {
+                self.kill();
                 return Err(format!("the S3 server does not start: {}", fs::read_to_string(&log).unwrap_or_default()));
             }
             std::thread::park_timeout(Duration::from_millis(50));
         }
-        Ok(objects)
+        Ok(())
     }
 
     /// Where it answers.
@@ -85,8 +104,7 @@ impl Objects {
 
 impl Drop for Objects {
     fn drop(&mut self) {
-        self.server.kill().ok();
-        self.server.wait().ok();
+        self.kill();
     }
 }
 

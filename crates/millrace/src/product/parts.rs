@@ -11,11 +11,12 @@ use millrace_connectors::lake::{self, LakeSettings};
 use millrace_connectors::sink::SinkStats;
 use millrace_connectors::sink::search::{self as search_sink, SearchSettings, SearchSinkSettings};
 use millrace_connectors::sink::store::{self as store_sink, Retention, StoreSinkSettings};
-use millrace_connectors::store::Store;
+use millrace_connectors::store::{Store, StoreError};
 use millrace_dashboard::service::Mends;
 use millrace_model::names::did_you_mean;
+use millrace_model::retry::{RetryDecision, RetryPolicy, after_failure};
 use millrace_model::time::parse_duration;
-use millrace_model::{Contract, Role};
+use millrace_model::{Classified, Contract, Role};
 use tokio::task::JoinHandle;
 
 use crate::commands::Invalid;
@@ -92,10 +93,29 @@ pub(super) async fn ended(role: Option<&mut JoinHandle<anyhow::Result<()>>>) -> 
     }
 }
 
+/// The store with its tables. One that is away is waited for, as a running sink does.
+///
+/// # Errors
+/// What no waiting mends: the URL, the credentials, a table of another shape.
 pub(super) async fn open_store(url: &str, tables: &[Contract]) -> anyhow::Result<Store> {
-    let store = Store::open(url).await?;
-    store.ensure_tables(tables).await?;
-    Ok(store)
+    let mut failures = 0;
+    loop {
+        let opened = async {
+            let store = Store::open(url).await?;
+            store.ensure_tables(tables).await?;
+            Ok::<Store, StoreError>(store)
+        };
+        let error = match opened.await {
+            Ok(store) => return Ok(store),
+            Err(error) => error,
+        };
+        failures += 1;
+        let RetryDecision::After(wait) = after_failure(&RetryPolicy::default(), error.kind(), failures, 0.5) else {
+            return Err(error.into());
+        };
+        tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "the start waits for the store");
+        tokio::time::sleep(wait).await;
+    }
 }
 
 /// The cluster of the settings, else the one of the product that runs on this data folder.

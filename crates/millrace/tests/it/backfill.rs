@@ -49,7 +49,7 @@ fn parts(contracts: &Contracts) -> [Vec<Record>; 2] {
     })
 }
 
-fn produce(servers: &str, records: &[Record]) {
+pub(crate) fn produce(servers: &str, records: &[Record]) {
     let producer = Producer::new(&ClientSettings::new(servers.to_owned()), None).expect("a producer");
     for record in records {
         let (key, value) = (Some(&record.key[..]), Some(&record.value[..]));
@@ -60,7 +60,7 @@ fn produce(servers: &str, records: &[Record]) {
 }
 
 /// A record in every partition that keeps its contract and does nothing but move time on.
-fn closing(servers: &str, contracts: &Contracts, at: Timestamp) {
+pub(crate) fn closing(servers: &str, contracts: &Contracts, at: Timestamp) {
     let producer = Producer::new(&ClientSettings::new(servers.to_owned()), None).expect("a producer");
     for contract in contracts.of_role(Role::Source).filter(|contract| SOURCES.contains(&contract.name.as_str())) {
         for partition in 0..i32::try_from(contract.topic.partitions).expect("few") {

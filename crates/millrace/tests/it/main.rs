@@ -7,6 +7,7 @@ mod answers;
 mod backfill;
 mod bounded;
 mod browser;
+mod chaos;
 mod clients;
 mod commands;
 mod crash;

@@ -1,4 +1,5 @@
-"""A real SMTP server for the alerts' test: wants STARTTLS and a password, and keeps each message as JSON in a folder."""
+"""A real SMTP server for tests of alerts: wants STARTTLS and a password, and keeps each message as JSON in a folder. Usage:
+FOLDER [PORT [SECONDS]]; started again on its folder, it has the same certificate and goes on counting."""
 
 import email
 import email.policy
@@ -13,13 +14,15 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 folder = pathlib.Path(sys.argv[1])
+# Port 0 is any free one. It ends by itself after these seconds, if nobody ends it.
+port, seconds = (int(sys.argv[at]) if len(sys.argv) > at else default for at, default in ((2, 0), (3, 120)))
 
 
 class Keep:
     """Keeps what it is given; the first message is refused for now, so that it comes again."""
 
     def __init__(self):
-        self.count = 0
+        self.count = max((int(path.stem.split("-")[1]) for path in folder.glob("message-*.json")), default=0)
 
     async def handle_DATA(self, server, session, envelope):
         self.count += 1
@@ -28,6 +31,7 @@ class Keep:
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         parts = {part.get_content_type(): part.get_content() for part in message.walk() if not part.is_multipart()}
         kept = {
+            "at": time.time(),
             "tls": session.ssl is not None,
             "to": envelope.rcpt_tos,
             "subject": message["subject"],
@@ -47,9 +51,13 @@ def log_in(server, session, envelope, mechanism, data):
     return AuthResult(success=right, handled=right)
 
 
-authority = trustme.CA()
+if (folder / "ca.key").exists():
+    authority = trustme.CA.from_pem((folder / "ca.pem").read_bytes(), (folder / "ca.key").read_bytes())
+else:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    authority.private_key_pem.write_to_path(folder / "ca.key")
 certificate = authority.issue_cert("127.0.0.1")
-authority.cert_pem.write_to_path(folder / "ca.pem")
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 certificate.configure_cert(context)
 controller = Controller(
@@ -62,10 +70,10 @@ controller = Controller(
     authenticator=log_in,
     ready_timeout=30,
 )
-# Port 0 is any free one, which the controller's own check of itself does not know: the server is made directly.
+# Any free port is one the controller's own check of itself does not know: the server is made directly.
 controller.loop.set_exception_handler(lambda loop, context: None)
 server = controller.loop.run_until_complete(
-    controller.loop.create_server(controller._factory_invoker, host="127.0.0.1", port=0)
+    controller.loop.create_server(controller._factory_invoker, host="127.0.0.1", port=port)
 )
 (folder / "port.unfinished").write_text(str(server.sockets[0].getsockname()[1]))
 (folder / "port.unfinished").rename(folder / "port")
@@ -74,7 +82,7 @@ server = controller.loop.run_until_complete(
 async def until_told():
     import asyncio
 
-    end = time.monotonic() + 120
+    end = time.monotonic() + seconds
     while not (folder / "stop").exists() and time.monotonic() < end:
         await asyncio.sleep(0.1)
 

@@ -19,6 +19,16 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
+/// Names of the tables that the shipped pipelines give.
+pub(crate) fn result_tables() -> Vec<String> {
+    let files = std::fs::read_dir(workspace().join("contracts/results")).expect("the results' contracts").flatten();
+    let mut names: Vec<String> =
+        files.filter_map(|file| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned())).collect();
+    names.sort();
+    assert!(names.len() > 20, "{names:?}");
+    names
+}
+
 /// A running `millrace up`; killed when dropped.
 pub(crate) struct Up {
     child: Child,

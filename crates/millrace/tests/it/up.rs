@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use millrace_connectors::testing::Postgres;
 use serde_json::Value;
 
 use crate::support::{Up, audit, wait_for};
@@ -70,4 +71,25 @@ fn an_idle_product_keeps_its_state() {
     let (_, err) = up.stop();
     assert!(!err.contains("WARN") && !err.contains("ERROR"), "{err}");
     audit(dir.path());
+}
+
+#[test]
+#[ignore = "slow suite: starts PostgreSQL 15"]
+fn a_start_waits_for_postgres() {
+    let mut postgres = Postgres::start().expect("PostgreSQL 15");
+    let url = postgres.create_database("shop").expect("a database");
+    postgres.stop();
+    // Longer than one try to connect lasts.
+    let away = Duration::from_secs(8);
+    let waking = std::thread::spawn(move || {
+        std::thread::sleep(away);
+        postgres.resume().expect("it starts again");
+        postgres
+    });
+    let dir = tempfile::tempdir().expect("a folder");
+    let up = Up::start(dir.path(), &["--no-simulate", "--store", &url]);
+    assert!(up.started_in >= away, "{:?}", up.started_in);
+    let (_, log) = up.stop();
+    assert!(log.contains("the start waits for the store"), "{log}");
+    drop(waking.join().expect("no panic"));
 }
