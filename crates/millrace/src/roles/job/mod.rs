@@ -262,7 +262,7 @@ impl Running<'_> {
         for rows in &output.rows {
             match given.is_empty() {
                 true => transaction.rows(rows)?,
-                false => transaction.rows_but(rows, |key| given.has(&rows.table, key))?,
+                false => transaction.rows_but(rows, |row| given.has(&rows.table, row))?,
             }
         }
         let mut letters = self.late_letters(&messages, &output, now);

@@ -108,14 +108,14 @@ impl Transaction<'_> {
         self.rows_but(rows, |_| false)
     }
 
-    /// The same, but for the rows whose keys are to be left out.
+    /// The same, but for the rows that are to be left out, of a table with keys.
     pub(crate) fn rows_but(&self, rows: &TableRows, mut out: impl FnMut(&[u8]) -> bool) -> Result<(), KafkaError> {
         match &rows.keys {
             None => rows.rows.iter().try_for_each(|value| self.send(&rows.table, None, value)),
             Some(keys) => keys
                 .iter()
                 .zip(rows.rows.iter())
-                .filter(|(key, _)| !out(key))
+                .filter(|(_, value)| !out(value))
                 .try_for_each(|(key, value)| self.send(&rows.table, Some(key), value)),
         }
     }

@@ -1,7 +1,8 @@
 //! Taking a job over from Spark: its progress rows say where it stood, and its records are read again up to there.
 //!
 //! A batch that Spark was stopped in has no progress row, but its rows may be in the result topic: Spark's Kafka sink has no
-//! transactions. Its rows are made here again, and those whose keys are there already are not given again.
+//! transactions. Its rows are made here again, and those that are there already, byte by byte, are not given again. (A key alone
+//! says too little: a signal that grows is another row of the same key.)
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -30,16 +31,16 @@ pub(crate) struct Found {
     given: Given,
 }
 
-/// Keys of final rows that are in the result topics already, of batches Spark did not tell of.
+/// Final rows that are in the result topics already, of batches Spark did not tell of.
 #[derive(Default)]
 pub(crate) struct Given(HashMap<String, HashSet<Box<[u8]>>>);
 
 impl Given {
-    /// Whether the row of this key is there; it is asked once for each row.
-    pub(crate) fn has(&mut self, table: &str, key: &[u8]) -> bool {
-        let Some(keys) = self.0.get_mut(table) else { return false };
-        let had = keys.remove(key);
-        if keys.is_empty() {
+    /// Whether this row is there; it is asked once for each row.
+    pub(crate) fn has(&mut self, table: &str, row: &[u8]) -> bool {
+        let Some(rows) = self.0.get_mut(table) else { return false };
+        let had = rows.remove(row);
+        if rows.is_empty() {
             self.0.remove(table);
         }
         had
@@ -65,8 +66,8 @@ impl Given {
             return Ok(given);
         }
         settings.runtime.block_on(scan(&settings.kafka, &topics, |record| {
-            if record.time.is_some_and(|time| time.0 >= since[record.topic]) {
-                given.0.entry(record.topic.to_owned()).or_default().insert(record.key.into());
+            if let Some(row) = record.value.filter(|_| record.time.is_some_and(|time| time.0 >= since[record.topic])) {
+                given.0.entry(record.topic.to_owned()).or_default().insert(row.into());
             }
         }))?;
         Ok(given)
@@ -180,10 +181,11 @@ mod tests {
 
     #[test]
     fn a_row_that_is_there_is_left_out_once() {
-        let keys = HashSet::from([Box::from(&b"1"[..])]);
-        let mut given = Given(HashMap::from([("carts".to_owned(), keys)]));
-        assert!(!given.has("carts", b"2") && !given.has("sessions", b"1"));
-        assert!(given.has("carts", b"1"));
-        assert!(given.is_empty() && !given.has("carts", b"1"));
+        let rows = HashSet::from([Box::from(&br#"{"signal":"s","payments":3}"#[..])]);
+        let mut given = Given(HashMap::from([("signals".to_owned(), rows)]));
+        let row = br#"{"signal":"s","payments":3}"#;
+        assert!(!given.has("signals", br#"{"signal":"s","payments":5}"#) && !given.has("sessions", row));
+        assert!(given.has("signals", row));
+        assert!(given.is_empty() && !given.has("signals", row));
     }
 }
