@@ -90,6 +90,9 @@ pub struct TableProgress {
     /// Where another backend stood when this one took the table over; kept as long as this one runs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over: Option<TakenOver>,
+    /// Why the job stands still, when it does: it has stopped, or waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Where another backend left a table.
@@ -117,6 +120,28 @@ pub struct PartitionOffset {
 }
 
 impl TableProgress {
+    /// A table that has done nothing yet.
+    pub fn begun(table: &str, job: &str, backend: &str) -> Self {
+        TableProgress {
+            table: table.to_owned(),
+            job: job.to_owned(),
+            backend: backend.to_owned(),
+            epoch: 0,
+            time: Timestamp(0),
+            watermark: None,
+            output_mode: None,
+            counts: RecordCounts::default(),
+            rows_out: 0,
+            state_groups: 0,
+            state_bytes: 0,
+            epoch_micros: 0,
+            phases_ms: BTreeMap::new(),
+            sources: Vec::new(),
+            taken_over: None,
+            trouble: None,
+        }
+    }
+
     /// Where a backend that takes the table over finds it.
     pub fn taken_over(&self) -> TakenOver {
         let offset = |source: &SourceProgress| PartitionOffset {

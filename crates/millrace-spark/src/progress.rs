@@ -206,6 +206,7 @@ impl SparkProgress {
             phases_ms: self.phases_ms.clone(),
             sources: self.positions.iter().map(source).collect(),
             taken_over: taken_over.cloned(),
+            trouble: None,
         }
     }
 }

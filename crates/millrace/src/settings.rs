@@ -193,7 +193,7 @@ pub(crate) struct Engine {
     pub(crate) snapshot_interval: Duration,
     /// Most open groups of one table.
     pub(crate) groups_max: usize,
-    /// Most bytes of state of one job, estimated.
+    /// Most bytes of state of all jobs together, estimated.
     pub(crate) state_bytes_max: usize,
     /// Longest record value, bytes.
     pub(crate) record_bytes_max: usize,

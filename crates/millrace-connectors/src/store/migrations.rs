@@ -15,6 +15,7 @@ const TEXTS: &[(i64, &str, &str)] = &[
     (3, "dead letters", include_str!("../../../../contracts/migrations/0003_dead_letters.sql")),
     (4, "alerts", include_str!("../../../../contracts/migrations/0004_alerts.sql")),
     (5, "alert lists", include_str!("../../../../contracts/migrations/0005_alert_lists.sql")),
+    (6, "trouble of jobs", include_str!("../../../../contracts/migrations/0006_trouble_of_jobs.sql")),
 ];
 
 /// All migrations, in order.

@@ -14,7 +14,7 @@ use crate::view::health::{HealthParams, Job, health};
 /// A value of a table's job.
 type Measure = (&'static str, &'static str, &'static str, fn(&Job) -> Option<f64>);
 
-const MEASURES: [Measure; 11] = [
+const MEASURES: [Measure; 12] = [
     ("millrace_table_lag_records", "gauge", "Records of the sources not read yet.", |job| {
         job.lag_records.map(|lag| lag as f64)
     }),
@@ -33,6 +33,9 @@ const MEASURES: [Measure; 11] = [
     ("millrace_table_epoch_seconds", "gauge", "Duration of the last epoch.", |job| Some(job.epoch_micros as f64 / 1e6)),
     ("millrace_table_books_balance", "gauge", "1 when every record read is accounted for.", |job| {
         Some(f64::from(u8::from(job.balances)))
+    }),
+    ("millrace_table_stands_still", "gauge", "1 when its job has stopped, or waits for memory.", |job| {
+        Some(f64::from(u8::from(job.trouble.is_some())))
     }),
 ];
 

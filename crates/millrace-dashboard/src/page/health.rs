@@ -143,6 +143,7 @@ fn line(job: &Job) -> Markup {
             th scope="row" {
                 a href={ "/api/tables/" (job.table) } { (job.table) }
                 span.note { (job.job) " · " (job.backend) span.wide { " · epoch " (grouped(job.epoch)) } }
+                @if let Some(why) = &job.trouble { span.note.trouble { (why) } }
             }
             td { (pill(job.condition, label)) }
             td.n { @match job.lag_records { Some(lag) => a href=(Params::default().with("group", Some(&format!("millrace-{}", job.job))).query("/kafka")) { (count(lag)) }, None => span.none title="the ends of the source topics are unknown" { "–" } } }

@@ -72,8 +72,10 @@ pub(crate) struct Job {
     pub(crate) rows_per_second: Option<f64>,
     /// Phases of the last batch and their milliseconds, longest first, where the backend tells.
     pub(crate) phases: Vec<(String, i64)>,
-    /// `ok`, `behind`, `stalled` (has not told for long) or `unbalanced`.
+    /// `ok`, `behind`, `stalled` (has not told for long), `stopped` (says why it stands still) or `unbalanced`.
     pub(crate) condition: &'static str,
+    /// Why the job stands still, when it does.
+    pub(crate) trouble: Option<String>,
     /// Recent watermark delay (seconds), oldest first.
     pub(crate) delay_history: Vec<f64>,
     /// Recent lag (records), oldest first.
@@ -145,8 +147,13 @@ const STALLED_SECONDS: f64 = 30.0;
 const UNREAD_SECONDS: f64 = 10.0;
 
 /// Conditions, worst first.
-pub(crate) const CONDITIONS: [(&str, &str); 4] =
-    [("unbalanced", "Books do not balance"), ("stalled", "Stalled"), ("behind", "Behind"), ("ok", "On time")];
+pub(crate) const CONDITIONS: [(&str, &str); 5] = [
+    ("unbalanced", "Books do not balance"),
+    ("stopped", "Stands still"),
+    ("stalled", "Stalled"),
+    ("behind", "Behind"),
+    ("ok", "On time"),
+];
 
 /// Computes the health page.
 pub(crate) fn health(cache: &Cache, history: &History, params: &HealthParams, now: Timestamp) -> Health {
@@ -202,8 +209,11 @@ fn job(row: &Row, history: &History, now: Timestamp) -> Job {
         Some(rate) if rate > 0.0 => lag as f64 / rate,
         _ => f64::INFINITY,
     });
+    let trouble = Some(row.text("trouble")).filter(|why| !why.is_empty()).map(str::to_owned);
     let condition = if !balances {
         "unbalanced"
+    } else if trouble.is_some() {
+        "stopped"
     } else if silent > STALLED_SECONDS && lag != Some(0) {
         "stalled"
     } else if delay.is_some_and(|delay| delay > BEHIND_SECONDS) && unread_seconds > UNREAD_SECONDS {
@@ -226,6 +236,7 @@ fn job(row: &Row, history: &History, now: Timestamp) -> Job {
         records_malformed: malformed,
         records_duplicate: duplicate,
         balances,
+        trouble,
         rows_out: row.int("rows_out"),
         state_groups: row.int("state_groups"),
         state_bytes: row.int("state_bytes"),
@@ -321,6 +332,8 @@ mod tests {
 
     #[test]
     fn conditions() {
+        let mut stopped = progress("stopped", 900, 890, 1, Some(11));
+        stopped["trouble"] = json!("stopped: division by zero");
         let rows = vec![
             progress("fine", 1_000, 990, 1, Some(10)),
             progress("behind", 1_000, 100, 1, Some(500)),
@@ -328,6 +341,7 @@ mod tests {
             progress("silent", 900, 890, 1, Some(11)),
             progress("lost_one", 1_000, 990, 0, Some(10)),
             progress("unknown_end", 1_000, 990, 1, None),
+            stopped,
         ];
         let cache = cache_of(vec![("job_progress", json_rows(rows))]);
         let page = health(&cache, &History::default(), &HealthParams::default(), Timestamp(1_000_000_000));
@@ -340,6 +354,7 @@ mod tests {
                 ("lost_one", "unbalanced", Some(0)),
                 ("replayed", "ok", Some(0)),
                 ("silent", "stalled", Some(1)),
+                ("stopped", "stopped", Some(1)),
                 ("unknown_end", "ok", None),
             ]
         );

@@ -305,8 +305,13 @@ impl Job {
         Ok(output)
     }
 
+    /// Bytes of its state, estimated: the capacities of what keeps it.
+    pub fn state_bytes(&self) -> usize {
+        self.sources.iter().map(Source::bytes).sum::<usize>() + self.tables.iter().map(Table::bytes).sum::<usize>()
+    }
+
     fn check_limits(&self) -> Result<(), EngineError> {
-        let mut bytes = self.sources.iter().map(Source::bytes).sum::<usize>();
+        let bytes = self.state_bytes();
         for table in &self.tables {
             let groups = table.groups();
             if groups > self.settings.groups_max {
@@ -319,7 +324,6 @@ impl Job {
                     ),
                 });
             }
-            bytes += table.bytes();
         }
         if bytes > self.settings.state_bytes_max {
             let largest = self.tables.iter().max_by_key(|table| table.bytes());
@@ -384,21 +388,11 @@ impl Job {
     pub fn progress(&self, backend: &str, now: Timestamp) -> Vec<TableProgress> {
         if self.tables.is_empty() {
             return vec![TableProgress {
-                table: self.name.clone(),
-                job: self.name.clone(),
-                backend: backend.to_owned(),
                 epoch: self.epoch,
                 time: now,
-                watermark: None,
-                output_mode: None,
                 counts: self.checked.total(),
-                rows_out: 0,
-                state_groups: 0,
-                state_bytes: 0,
-                epoch_micros: 0,
-                phases_ms: BTreeMap::new(),
                 sources: self.checked.sources(),
-                taken_over: None,
+                ..TableProgress::begun(&self.name, &self.name, backend)
             }];
         }
         self.tables.iter().map(|table| table.progress(&self.name, backend, self.epoch, now)).collect()

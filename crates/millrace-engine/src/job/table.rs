@@ -238,9 +238,6 @@ impl Table {
 
     pub(crate) fn progress(&self, job: &str, backend: &str, epoch: u64, now: Timestamp) -> TableProgress {
         TableProgress {
-            table: self.contract.name.clone(),
-            job: job.to_owned(),
-            backend: backend.to_owned(),
             epoch,
             time: now,
             watermark: (self.watermark != NO_WATERMARK).then_some(Timestamp(self.watermark)),
@@ -249,10 +246,8 @@ impl Table {
             rows_out: self.output.rows_out,
             state_groups: self.groups() as u64,
             state_bytes: self.bytes() as u64,
-            epoch_micros: 0,
-            phases_ms: BTreeMap::new(),
             sources: self.account.sources(),
-            taken_over: None,
+            ..TableProgress::begun(&self.contract.name, job, backend)
         }
     }
 }

@@ -11,7 +11,7 @@ use millrace_engine::{JobPlan, JobSettings};
 use millrace_model::names::did_you_mean;
 use millrace_model::{Contract, Role};
 
-use super::job::{INTAKE, JobRunSettings};
+use super::job::{INTAKE, JobRunSettings, StateMemory};
 use super::jobs::{self, JobHandle, MakePlan};
 use crate::commands::Invalid;
 use crate::pipelines::{Pipelines, Planned};
@@ -146,6 +146,7 @@ pub(crate) fn run_settings(place: &JobPlace<'_>) -> JobRunSettings {
             state_bytes_max: engine.state_bytes_max,
             ..JobSettings::default()
         },
+        memory: StateMemory::new(engine.state_bytes_max),
         runtime: place.runtime.clone(),
         spark_sessions: place.data_dir.join("spark").join("sessions"),
     }

@@ -9,6 +9,7 @@ use millrace_engine::JobPlan;
 use millrace_model::retry::{RetryDecision, RetryPolicy, after_failure};
 use millrace_model::{Classified, ErrorKind};
 
+use super::job::trouble::{self, Stopped};
 use super::job::{self, JobError, JobRunSettings, JobStatus, Seen, all_caught_up};
 use crate::statics::Statics;
 
@@ -116,6 +117,10 @@ struct Supervised {
 
 impl Supervised {
     fn supervise(self, first: JobPlan) {
+        let mut tables: Vec<String> = first.tables.iter().map(|table| table.contract.name.clone()).collect();
+        if tables.is_empty() {
+            tables.push(self.name.clone());
+        }
         let policy = RetryPolicy::default();
         let mut failures = 0;
         let mut plan = Some(first);
@@ -132,6 +137,7 @@ impl Supervised {
                 None => {
                     tracing::error!(job = self.name, %error, "the job has stopped");
                     self.status.failed(error.to_string());
+                    self.tell(&error, &tables);
                     return;
                 }
                 Some(wait) => {
@@ -141,6 +147,18 @@ impl Supervised {
                     }
                 }
             }
+        }
+    }
+
+    /// Says where people look why it has stopped; another process that took its place says for itself how it is.
+    fn tell(&self, error: &JobError, tables: &[String]) {
+        if error.kind() == ErrorKind::Fenced {
+            return;
+        }
+        let why = format!("stopped: {error}");
+        let stopped = Stopped { job: &self.name, backend: "embedded", tables, why: &why };
+        if let Err(error) = trouble::tell(&self.settings.kafka, &self.settings.runtime, &stopped) {
+            tracing::warn!(job = self.name, %error, "the reason is told here alone");
         }
     }
 

@@ -20,6 +20,7 @@ use millrace_spark::{
     SparkStatic, SparkTable, SparkTakeover, SparkTrigger, SparkView,
 };
 
+use super::job::trouble::{self, Stopped};
 use super::job::{JobStatus, fence, group_of};
 use super::jobs::JobHandle;
 use crate::settings::Settings;
@@ -153,9 +154,15 @@ pub(crate) fn start(
 ) -> std::io::Result<JobHandle> {
     let handle = JobHandle::spawn(job.name.clone(), move |status| {
         let name = job.name.clone();
-        if let Err(error) = supervise(job, &kinds, &spark, kafka, &runtime, &shutdown, status) {
-            tracing::error!(job = name, error = format!("{error:#}"), "the job has stopped");
-            status.failed(format!("{error:#}"));
+        let tables: Vec<String> = job.tables.iter().map(|table| table.contract.name.clone()).collect();
+        if let Err(error) = supervise(job, &kinds, &spark, kafka.clone(), &runtime, &shutdown, status) {
+            let why = format!("{error:#}");
+            tracing::error!(job = name, error = why, "the job has stopped");
+            status.failed(why.clone());
+            let stopped = Stopped { job: &name, backend: BACKEND, tables: &tables, why: &format!("stopped: {why}") };
+            if let Err(error) = trouble::tell(&kafka, &runtime, &stopped) {
+                tracing::warn!(job = name, %error, "the reason is told here alone");
+            }
         }
     });
     handle.map(JobHandle::elsewhere)

@@ -30,4 +30,5 @@ mod score;
 mod streamlit;
 mod support;
 mod takeover;
+mod trouble;
 mod up;

@@ -7,10 +7,12 @@ use std::time::{Instant, SystemTime};
 use millrace_cluster::{ClusterGuard, ClusterSettings, Ports, SparkMode};
 use millrace_connectors::kafka::ClientSettings;
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
+use millrace_connectors::store::Store;
 use millrace_model::{ColumnType, Contracts, Role, Timestamp};
 use millrace_simulate::{Delivery, Disorder, Record, Shop, ShopSettings};
+use serde_json::Value;
 
-use crate::support::{PATIENCE, Up, audit_with, balanced, result_tables, run};
+use crate::support::{PATIENCE, Up, audit_with, balanced, result_tables};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 /// Event time of each of the three parts.
@@ -91,13 +93,18 @@ fn closing(servers: &str, contracts: &Contracts, at: Timestamp) {
     producer.flush(PATIENCE).expect("acknowledged");
 }
 
-/// All rows of a result, as texts in their order.
-fn rows(dir: &Path, config: &str, table: &str) -> Vec<String> {
-    let out = run(dir, &["--config", config, "query", "--format", "json", &format!("SELECT * FROM {table}")]);
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let mut rows: Vec<String> = String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect();
-    rows.sort();
-    rows
+/// All rows of the results, as texts in their order, by table.
+fn rows(dir: &Path) -> BTreeMap<String, Vec<String>> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let url = format!("sqlite://{}", dir.join("millrace.db").display());
+    let store = runtime.block_on(Store::open(&url)).expect("the store");
+    let of = |table: &String| {
+        let rows = runtime.block_on(store.query(&format!("SELECT * FROM {table}"), &[])).expect("the table");
+        let mut rows: Vec<String> = rows.into_iter().map(|row| Value::Object(row).to_string()).collect();
+        rows.sort();
+        rows
+    };
+    result_tables().into_iter().map(|table| (table.clone(), of(&table))).collect()
 }
 
 #[test]
@@ -137,9 +144,8 @@ fn jobs_move_to_spark_and_back() {
     parts.iter().for_each(|part| produce(&still.kafka, part));
     close(&still.kafka);
     balanced(&still_dir, &plain);
-    let expected: BTreeMap<String, Vec<String>> =
-        result_tables().into_iter().map(|table| (table.clone(), rows(&still_dir, &plain, &table))).collect();
     still.stop();
+    let expected = rows(&still_dir);
 
     let moved_dir = dir.path().join("moved");
     let started = Instant::now();
@@ -155,7 +161,7 @@ fn jobs_move_to_spark_and_back() {
         if backend == "spark" {
             let lag = cluster_lag(&cluster);
             assert!(lag.contains("user_events") && lag.contains("millrace-sessions"), "{lag}");
-            let late = |facts: &serde_json::Value| facts["spark"]["counts"]["records_late"].as_u64().unwrap_or(0);
+            let late = |facts: &Value| facts["spark"]["counts"]["records_late"].as_u64().unwrap_or(0);
             let late: Vec<_> = answer["facts"]["tables"]
                 .as_object()
                 .expect("tables")
@@ -170,8 +176,9 @@ fn jobs_move_to_spark_and_back() {
         log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).for_each(|line| println!("{line}"));
     }
     let mut filled = 0;
+    let mut moved_rows = rows(&moved_dir);
     for (table, expected) in expected {
-        let found = rows(&moved_dir, &moved, &table);
+        let found = moved_rows.remove(&table).expect("the same tables");
         filled += usize::from(!found.is_empty());
         let missing: Vec<&String> = expected.iter().filter(|row| !found.contains(row)).take(3).collect();
         let extra: Vec<&String> = found.iter().filter(|row| !expected.contains(row)).take(3).collect();

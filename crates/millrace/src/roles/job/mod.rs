@@ -13,10 +13,12 @@ pub(crate) mod backfill;
 mod ends;
 mod input;
 mod laps;
+mod memory;
 pub(crate) mod output;
 mod recovery;
 mod status;
 mod takeover;
+pub(crate) mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ use millrace_model::{Classified, ErrorKind, Timestamp};
 use ends::Ends;
 use input::{EpochBounds, Input, Place, batch_starts, batches, ranges};
 use laps::Laps;
+use memory::Share;
+pub(crate) use memory::StateMemory;
 use output::{Output, dead_letter};
 pub(crate) use status::{JobStatus, Seen, all_caught_up};
 use takeover::Given;
@@ -83,6 +87,8 @@ pub(crate) struct JobRunSettings {
     pub(crate) idle_timeout: Duration,
     pub(crate) snapshot_interval: Duration,
     pub(crate) job: JobSettings,
+    /// What the state of all jobs may take.
+    pub(crate) memory: Arc<StateMemory>,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Folder with the sessions of jobs that Spark was not told to stop.
     pub(crate) spark_sessions: PathBuf,
@@ -92,6 +98,8 @@ pub(crate) struct JobRunSettings {
 const IDLE_WAIT: Duration = Duration::from_millis(100);
 /// Shortest time between two progress rows of a table.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a job that stands still says so again.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the ends of the partitions are asked for.
 const ENDS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -133,6 +141,8 @@ pub(crate) fn run(
 ) -> Result<(), JobError> {
     let mut job_settings = settings.job.clone();
     job_settings.secret = (random(), random());
+    // All jobs share it, and wait for each other.
+    job_settings.state_bytes_max = usize::MAX;
     let job = Job::new(plan, job_settings)?;
     let name = job.name().to_owned();
     let group = group_of(&name);
@@ -159,6 +169,8 @@ pub(crate) fn run(
         static_read: BTreeMap::new(),
         dead_letters_malformed: name == INTAKE,
         given: Given::default(),
+        memory: settings.memory.share(&name),
+        trouble: None,
         laps: Laps::new(),
     };
     running.given =
@@ -196,6 +208,9 @@ struct Running<'a> {
     dead_letters_malformed: bool,
     /// Rows that Spark gave before this job came here.
     given: Given,
+    memory: Share,
+    /// Why it stands still.
+    trouble: Option<String>,
     laps: Laps,
 }
 
@@ -210,8 +225,17 @@ impl Running<'_> {
             }
             self.refresh_static();
             self.laps.lap("static tables");
-            self.epoch()?;
-            if self.snapshot_at.elapsed() >= self.settings.snapshot_interval {
+            if let Some(why) = self.memory.hold(self.job.state_bytes()) {
+                if shutdown.asked() == Ending::Drain {
+                    self.status.failed(why);
+                    return Ok(());
+                }
+                self.stand_still(why)?;
+            } else {
+                self.go_on()?;
+                self.epoch()?;
+            }
+            if self.trouble.is_none() && self.snapshot_at.elapsed() >= self.settings.snapshot_interval {
                 self.state.snapshot(&self.job)?;
                 self.snapshot_at = Instant::now();
                 self.laps.lap("snapshot");
@@ -223,6 +247,29 @@ impl Running<'_> {
                 self.status.looked(self.input.lag(), self.unpublished(), known.asked);
             }
         }
+    }
+
+    /// Takes nothing for a moment, and says why.
+    fn stand_still(&mut self, why: String) -> Result<(), JobError> {
+        if self.trouble.is_none() {
+            tracing::warn!(job = self.job.name(), "the job {why}");
+            self.progress_at = None;
+        }
+        self.trouble = Some(why);
+        if self.progress_at.is_none_or(|at| at.elapsed() >= TROUBLE_INTERVAL) {
+            self.tell_progress()?;
+        }
+        std::thread::sleep(IDLE_WAIT);
+        self.laps.skip();
+        Ok(())
+    }
+
+    fn go_on(&mut self) -> Result<(), JobError> {
+        if self.trouble.take().is_some() {
+            tracing::info!(job = self.job.name(), "there is memory again: the job goes on");
+            self.tell_progress()?;
+        }
+        Ok(())
     }
 
     /// One epoch: what has come since the last one, or comes within the trigger.
@@ -310,6 +357,10 @@ impl Running<'_> {
         if !due || !self.unpublished() || self.job.epoch() == 0 {
             return Ok(());
         }
+        self.tell_progress()
+    }
+
+    fn tell_progress(&mut self) -> Result<(), JobError> {
         let now = Timestamp::from_system_time(std::time::SystemTime::now());
         let offsets = self.input.positions();
         let rows = self.progress(now, &offsets, Duration::ZERO);
@@ -330,7 +381,9 @@ impl Running<'_> {
     }
 
     fn progress(&self, now: Timestamp, offsets: &BTreeMap<Place, i64>, took: Duration) -> Vec<TableProgress> {
-        told(&self.job, now, took, offsets, |place| self.input.end(place))
+        let mut rows = told(&self.job, now, took, offsets, |place| self.input.end(place));
+        rows.iter_mut().for_each(|row| row.trouble.clone_from(&self.trouble));
+        rows
     }
 
     fn idle(&self) -> BTreeSet<(String, i32)> {

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use millrace_connectors::kafka::KafkaError;
 use millrace_connectors::kafka::rdkafka::{Message, Offset};
+use millrace_connectors::kafka::{ClientSettings, KafkaError};
 use millrace_engine::Job;
 use millrace_engine::job::TableTakeover;
 use millrace_model::progress::TableProgress;
@@ -79,11 +79,12 @@ impl Given {
 /// # Errors
 /// Kafka.
 pub(crate) fn last_rows(
-    settings: &JobRunSettings,
+    kafka: &ClientSettings,
+    runtime: &tokio::runtime::Handle,
     tables: &[String],
 ) -> Result<BTreeMap<String, TableProgress>, KafkaError> {
     let mut rows = BTreeMap::new();
-    settings.runtime.block_on(scan(&settings.kafka, &["job_progress"], |record| {
+    runtime.block_on(scan(kafka, &["job_progress"], |record| {
         let row = record.value.and_then(|value| serde_json::from_slice::<TableProgress>(value).ok());
         if let Some(row) = row.filter(|row| tables.contains(&row.table)) {
             rows.insert(row.table.clone(), row);
@@ -98,7 +99,7 @@ pub(crate) fn last_rows(
 /// Kafka; `Refused` while Spark may still run it.
 pub(crate) fn find(settings: &JobRunSettings, input: &Input, job: &Job) -> Result<Option<Found>, JobError> {
     let names: Vec<String> = job.results().map(|contract| contract.name.clone()).collect();
-    let rows = last_rows(settings, &names)?;
+    let rows = last_rows(&settings.kafka, &settings.runtime, &names)?;
     if rows.is_empty() || rows.values().any(|row| row.backend != "spark") {
         return Ok(None);
     }

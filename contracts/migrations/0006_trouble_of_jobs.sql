@@ -1,0 +1,2 @@
+-- Why a job stands still, when it does.
+ALTER TABLE job_progress ADD COLUMN trouble TEXT;
