@@ -42,7 +42,7 @@ use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
 
 pub use batch::{OffsetAdvance, WriteBatch};
 pub use error::StoreError;
-pub use read::{JsonRow, QUERY_ROWS_MAX};
+pub use read::{EachRow, JsonRow, QUERY_ROWS_MAX};
 pub use settings::{
     ACQUIRE_MS_MAX, BUSY_MS_MAX, QUERY_MS_MAX, READERS_MAX, SQLITE_CACHE_KIB, StoreKind, WRITERS_MAX, masked,
 };
@@ -158,6 +158,18 @@ impl Store {
         match &*self.0 {
             Database::Sqlite { read, types, .. } => read::query_sqlite(read, types, sql, params).await,
             Database::Postgres { read, .. } => read::query_postgres(read, sql, params).await,
+        }
+    }
+
+    /// Shows every row of a table of this store, in the form of [`query`](Self::query), however many there are.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query) but for its limits, and what `each` says.
+    pub async fn each_row(&self, table: &str, each: &mut EachRow<'_>) -> Result<(), StoreError> {
+        let sql = format!("SELECT * FROM {}", quoted(table));
+        match &*self.0 {
+            Database::Sqlite { read, types, .. } => read::each_of_sqlite(read, types, &sql, each).await,
+            Database::Postgres { read, .. } => read::each_of_postgres(read, &sql, &[], 0, each).await,
         }
     }
 

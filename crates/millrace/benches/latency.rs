@@ -4,6 +4,8 @@
 //! is sent: a page view of a storefront of its own, so that its row in `vitals` is known by its name wherever it turns up.
 //! Prints the quantiles; asserts nothing, as machines differ: `cargo bench -p millrace --bench latency`.
 
+#![allow(clippy::disallowed_methods, reason = "a measurement takes its time")]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;

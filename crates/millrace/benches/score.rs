@@ -5,6 +5,8 @@
 //! simulated shop runs meanwhile at 300 records a second. Prints the quantiles; asserts nothing, as machines differ:
 //! `cargo bench -p millrace --bench score`.
 
+#![allow(clippy::disallowed_methods, reason = "a measurement takes its time")]
+
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

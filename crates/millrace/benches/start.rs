@@ -6,6 +6,8 @@
 //!
 //! Prints; asserts only that the answers are right: `cargo bench -p millrace --bench start -- [keys]`.
 
+#![allow(clippy::disallowed_methods, reason = "a measurement takes its time")]
+
 mod support;
 
 use std::net::TcpListener;

@@ -7,6 +7,8 @@
 //!
 //! `cargo bench -p millrace --bench throughput -- [records] [one|shipped|all] [folder of jars]`
 
+#![allow(clippy::disallowed_methods, reason = "a measurement takes its time")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -187,10 +187,10 @@ impl Product {
                 true => Some(Analysts::new(&kafka, &settings.score.judge())?.hears()),
                 false => None,
             },
-            measures: roles.dashboard.then(|| Board::new(&kafka, settings.score.review_at)),
+            measures: roles.dashboard.then(|| Board::unasked(&kafka, settings.score.review_at)),
             backtests: roles
                 .dashboard
-                .then(|| Desk::new(&kafka, lake_dir.clone(), &settings.score, job_shutdown.clone())),
+                .then(|| Desk::open(&kafka, lake_dir.clone(), &settings.score, job_shutdown.clone())),
             mends: store.clone().filter(|_| roles.dashboard).map(|store| mends(settings, &kafka, store)),
         };
         let listen = if recommend.is_some() { settings.recommend.listen } else { settings.score.listen };

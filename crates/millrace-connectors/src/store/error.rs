@@ -15,7 +15,7 @@ pub struct StoreError {
 
 impl StoreError {
     /// An error with its text: lower case, what and detail and hint. It must not hold a password.
-    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
         StoreError { kind, text: text.into() }
     }
 

@@ -28,6 +28,9 @@ pub const QUERY_ROWS_MAX: usize = 200_000;
 /// A row: column names in the order of the statement.
 pub type JsonRow = Map<String, Value>;
 
+/// Takes a row; an error ends the reading.
+pub type EachRow<'a> = dyn FnMut(JsonRow) -> Result<(), StoreError> + Send + 'a;
+
 type Declared = Arc<HashMap<String, SqlType>>;
 
 /// The declared types of SQLite's tables, read when first needed.
@@ -81,15 +84,45 @@ pub(super) async fn query_sqlite(
     let Some(first) = found.first() else {
         return Ok(Vec::new());
     };
-    check_names(first.columns().iter().map(Column::name))?;
-    let mut declared = Vec::with_capacity(first.columns().len());
-    for column in first.columns() {
+    let declared = declared(pool, types, first).await?;
+    found.iter().map(|row| sqlite_row(row, &declared)).collect()
+}
+
+/// The same, a row at a time, however many there are. While it reads it holds one connection, and may ask for a second.
+pub(super) async fn each_of_sqlite(
+    pool: &SqlitePool,
+    types: &DeclaredTypes,
+    sql: &str,
+    each: &mut EachRow<'_>,
+) -> Result<(), StoreError> {
+    let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(pool);
+    let mut known = None;
+    while let Some(row) = rows.try_next().await.map_err(|e| StoreError::of("query", &e))? {
+        let declared = match &known {
+            Some(declared) => declared,
+            None => known.insert(declared(pool, types, &row).await?),
+        };
+        each(sqlite_row(&row, declared)?)?;
+    }
+    Ok(())
+}
+
+async fn declared(
+    pool: &SqlitePool,
+    types: &DeclaredTypes,
+    row: &SqliteRow,
+) -> Result<Vec<Option<SqlType>>, StoreError> {
+    check_names(row.columns().iter().map(Column::name))?;
+    let mut declared = Vec::with_capacity(row.columns().len());
+    for column in row.columns() {
         declared.push(match column.origin() {
-            ColumnOrigin::Table(origin) => types.of(pool, &origin.table, &origin.name).await.map_err(failed)?,
+            ColumnOrigin::Table(origin) => {
+                types.of(pool, &origin.table, &origin.name).await.map_err(|e| StoreError::of("query", &e))?
+            }
             _ => None,
         });
     }
-    found.iter().map(|row| sqlite_row(row, &declared)).collect()
+    Ok(declared)
 }
 
 fn sqlite_row(row: &SqliteRow, declared: &[Option<SqlType>]) -> Result<JsonRow, StoreError> {
@@ -126,23 +159,41 @@ fn sqlite_value(row: &SqliteRow, at: usize, declared: Option<SqlType>) -> Result
 }
 
 pub(super) async fn query_postgres(pool: &PgPool, sql: &str, params: &[Param]) -> Result<Vec<JsonRow>, StoreError> {
-    let failed = |e: sqlx::Error| StoreError::of("query", &e);
-    let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {QUERY_MS_MAX}");
-    let mut transaction = pool.begin_with(AssertSqlSafe(begin)).await.map_err(failed)?;
     let mut found = Vec::new();
+    let mut keep = |row| {
+        check_limit(found.len())?;
+        found.push(row);
+        Ok(())
+    };
+    each_of_postgres(pool, sql, params, QUERY_MS_MAX, &mut keep).await?;
+    Ok(found)
+}
+
+/// The rows of a statement that takes at most this long; 0: as long as it takes.
+pub(super) async fn each_of_postgres(
+    pool: &PgPool,
+    sql: &str,
+    params: &[Param],
+    most_ms: u64,
+    each: &mut EachRow<'_>,
+) -> Result<(), StoreError> {
+    let failed = |e: sqlx::Error| StoreError::of("query", &e);
+    let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {most_ms}");
+    let mut transaction = pool.begin_with(AssertSqlSafe(begin)).await.map_err(failed)?;
     {
         let mut rows = params.iter().fold(unnamed(sql.to_owned()), bind_postgres).fetch(&mut *transaction);
+        let mut names_checked = false;
         while let Some(row) = rows.try_next().await.map_err(failed)? {
-            check_limit(found.len())?;
-            if found.is_empty() {
+            if !names_checked {
                 check_names(row.columns().iter().map(Column::name))?;
+                names_checked = true;
             }
-            found.push(postgres_row(&row)?);
+            each(postgres_row(&row)?)?;
         }
     }
     // Nothing a statement may have set stays. The rows are here: what becomes of the connection is the pool's affair.
     transaction.rollback().await.ok();
-    Ok(found)
+    Ok(())
 }
 
 fn postgres_row(row: &PgRow) -> Result<JsonRow, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use millrace_connectors::store::{OffsetAdvance, Param, Store, StoreKind, Table, WriteBatch};
+use millrace_connectors::store::{JsonRow, OffsetAdvance, Param, QUERY_ROWS_MAX, Store, StoreKind, Table, WriteBatch};
 use millrace_connectors::testing::Postgres;
 use millrace_model::contract::TopicSettings;
 use millrace_model::{Classified, Column, ColumnType, Contract, Contracts, ErrorKind, Role, Timestamp};
@@ -365,6 +365,25 @@ async fn many_rows_at_once(url: &str) {
     let counted =
         ask(&store, "SELECT count(*) AS n, sum(orders) AS orders, min(share) AS share FROM sample", &[]).await;
     assert_eq!(counted, json!([{ "n": 10_001, "orders": 50_005_000, "share": 2.0 }]));
+    // A question of a page has a limit; who reads a whole table has none.
+    let more = 10_001..i64::try_from(QUERY_ROWS_MAX).expect("few") + 1;
+    let more: Vec<_> = more.map(|at| row(time("2026-01-31T09:05:00Z"), text("more"), at)).collect();
+    for part in more.chunks(50_000) {
+        write(&store, &table, part.to_vec()).await;
+    }
+    let error = store.query("SELECT * FROM sample", &[]).await.expect_err("too many");
+    assert!(error.kind() == ErrorKind::Invalid && error.to_string().contains("add a LIMIT"), "{error}");
+    let (mut seen, mut sum) = (0, 0);
+    let mut each = |row: JsonRow| {
+        (seen, sum) = (seen + 1, sum + row["orders"].as_i64().expect("a number"));
+        Ok(())
+    };
+    store.each_row("sample", &mut each).await.expect("all rows");
+    assert_eq!((seen, sum), (200_001, 200_001 * 200_000 / 2));
+    assert_eq!(
+        store.delete_before("sample", "window_start", Timestamp(i64::MAX), 190_000).await.expect("deleted"),
+        190_000
+    );
     let delete =
         async || store.delete_before("sample", "window_start", Timestamp(i64::MAX), 6_000).await.expect("deleted");
     assert_eq!([delete().await, delete().await, delete().await], [6_000, 4_001, 0]);

@@ -18,7 +18,7 @@ pub(super) fn sections(view: &Board) -> Vec<Section> {
     let tenths = report.iter().flat_map(|report| report.tenths());
     vec![
         Section::html("board-state", state(view).into_iter().map(|state| ("state".to_owned(), state))),
-        Section::html("board-counts", report.map(|report| counts(report)).unwrap_or_default()),
+        Section::html("board-counts", report.map(counts).unwrap_or_default()),
         Section::html("campaigns", campaigns.map(|row| (row.campaign.clone(), campaign(row)))),
         Section::html("calibration", tenths.map(|tenth| (format!("{:.1}", tenth.from), calibration(&tenth)))),
     ]

@@ -338,7 +338,8 @@ impl Masked {
         // Whose value the entity is decides; nobody's known: it is taken for a person's.
         let of_column =
             |(name, value): (&String, &Value)| (value.as_str() == Some(entity)).then(|| row.text(name).to_owned());
-        let is_plain = evidence.iter().any(|(_, value)| !value.is_string() && value.to_string() == entity);
+        let as_text = |value: &Value| (!value.is_string()).then(|| value.to_string());
+        let is_plain = evidence.iter().any(|(_, value)| as_text(value).as_deref() == Some(entity));
         let shown = evidence.iter().find_map(of_column);
         let shown = shown.unwrap_or_else(|| if is_plain { entity.to_owned() } else { mask::id(entity) });
         if shown != entity && !entity.is_empty() {

@@ -252,7 +252,7 @@ fn temporal_sequences(columns: &[ArrayRef]) -> Result<ArrayRef> {
             let fixed = i64::from(step.days) * DAY + step.nanoseconds / 1_000;
             let at = |n: i64| months_on(start, n * i64::from(step.months)) + n * fixed;
             let forwards = at(1) > start;
-            if at(1) == start && start != end || (start < end) != forwards && start != end {
+            if start != end && (at(1) == start || (start < end) != forwards) {
                 return exec_err!("sequence() does not reach its end; hint: give the step the sign of the way");
             }
             let inside = |time: i64| if forwards { time <= end } else { time >= end };

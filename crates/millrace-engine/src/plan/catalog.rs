@@ -96,23 +96,23 @@ pub fn plan_pipelines(
         let mut waiting: Vec<(usize, usize, String)> = Vec::new();
         let names: BTreeSet<String> =
             open.iter().flat_map(|o| o.pipeline.tables.iter().map(|t| t.name.clone())).collect();
-        for file in 0..open.len() {
-            if errors.iter().any(|error: &SqlError| error.file == open[file].file.path) {
+        for (file, of_file) in open.iter_mut().enumerate() {
+            if errors.iter().any(|error: &SqlError| error.file == of_file.file.path) {
                 continue;
             }
-            for table in 0..open[file].planned.len() {
-                if open[file].planned[table].is_some() {
+            for table in 0..of_file.planned.len() {
+                if of_file.planned[table].is_some() {
                     continue;
                 }
-                match open[file].plan(table, &catalog, &names) {
+                match of_file.plan(table, &catalog, &names) {
                     Ok(Planned::Done(plan)) => {
                         catalog.contracts.insert(plan.contract.clone());
-                        open[file].planned[table] = Some(*plan);
+                        of_file.planned[table] = Some(*plan);
                         progress = true;
                     }
                     Ok(Planned::Waits(on)) => waiting.push((file, table, on)),
                     Err(error) => {
-                        errors.push(error.in_file(&open[file].file.path));
+                        errors.push(error.in_file(&of_file.file.path));
                         break;
                     }
                 }

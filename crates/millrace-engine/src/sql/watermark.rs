@@ -19,7 +19,7 @@ use crate::SqlError;
 pub(crate) struct StreamQuery {
     pub(crate) query: Query,
     /// By the place of the table's name.
-    clauses: BTreeMap<(u64, u64), Clause>,
+    clauses: Clauses,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -124,10 +124,13 @@ fn syntax(error: &ParserError, start: Location) -> SqlError {
     SqlError::at(place, message.replacen("Expected:", "expected", 1).replacen(", found:", ", found", 1))
 }
 
+/// The clauses of the tables, by line and column of their names.
+type Clauses = BTreeMap<(u64, u64), Clause>;
+
 /// Takes STREAM words and WATERMARK clauses out of the tokens.
-fn take_clauses(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, BTreeMap<(u64, u64), Clause>), SqlError> {
+fn take_clauses(tokens: &[TokenWithSpan]) -> Result<(Vec<TokenWithSpan>, Clauses), SqlError> {
     let mut plain: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    let mut clauses: BTreeMap<(u64, u64), Clause> = BTreeMap::new();
+    let mut clauses: Clauses = BTreeMap::new();
     // Place of the table name a WATERMARK clause would belong to.
     let mut table: Option<Location> = None;
     let mut at = 0;
@@ -236,7 +239,7 @@ pub(crate) fn name_instances(query: &StreamQuery, prefix: &str) -> (Query, Insta
 }
 
 struct Namer<'a> {
-    clauses: &'a BTreeMap<(u64, u64), Clause>,
+    clauses: &'a Clauses,
     prefix: &'a str,
     instances: Instances,
     ctes: Vec<String>,

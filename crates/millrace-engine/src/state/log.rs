@@ -282,7 +282,7 @@ mod tests {
         let mut new = EpochLog::open(folder.path()).expect("open");
         new.begin_life(5).expect("a life");
         let stray = EpochEntry { ranges: Vec::new(), ..entry(5) };
-        old.append(&[stray.clone()]).expect("append");
+        old.append(std::slice::from_ref(&stray)).expect("append");
         new.append(&[entry(5)]).expect("append");
         old.roll(6).expect("roll");
         old.append(&[EpochEntry { epoch: 6, ..stray }]).expect("append");

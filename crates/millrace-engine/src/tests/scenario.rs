@@ -159,6 +159,9 @@ struct Logged {
     batches: Vec<(String, i64, Vec<String>)>,
 }
 
+/// Rows by table, with their keys; a keyed table keeps the last row of a key.
+type RowsOf = BTreeMap<String, Vec<(Option<String>, Map<String, Value>)>>;
+
 struct Run<'a> {
     scenario: &'a Scenario,
     job: Job,
@@ -169,8 +172,7 @@ struct Run<'a> {
     waiting: Vec<(String, Vec<String>)>,
     idle: Vec<String>,
     ended: bool,
-    /// Rows by table; a keyed table keeps the last row of a key.
-    rows: BTreeMap<String, Vec<(Option<String>, Map<String, Value>)>>,
+    rows: RowsOf,
 }
 
 pub(super) fn job(scenario: &Scenario) -> Job {
@@ -316,7 +318,7 @@ pub(super) fn run(job: &mut Job, batches: &[(String, i64, Vec<String>)], advance
     job.run(&input(batches), advance).expect("the scenario's rows can be evaluated")
 }
 
-fn play(scenario: &Scenario, crashes: Crashes) -> BTreeMap<String, Vec<(Option<String>, Map<String, Value>)>> {
+fn play(scenario: &Scenario, crashes: Crashes) -> RowsOf {
     let mut run = Run {
         scenario,
         job: job(scenario),

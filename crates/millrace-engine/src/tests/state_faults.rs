@@ -60,7 +60,7 @@ fn saved() -> tempfile::TempDir {
 }
 
 fn load(folder: &tempfile::TempDir, tables: &str) -> Result<Job, String> {
-    let state = StateDir::open(claim(&folder)).expect("the state folder");
+    let state = StateDir::open(claim(folder)).expect("the state folder");
     let mut job = job(tables);
     state.load(&mut job, 1).map(|()| job).map_err(|error| error.to_string())
 }

@@ -301,8 +301,8 @@ impl Training<'_> {
             let cells = &open.histogram[*feature];
             let unknown = cells[usize::from(UNKNOWN)];
             let mut left = Cell::default();
-            for cut in 0..self.cuts[*feature].len() {
-                left = left.plus(cells[cut]);
+            for (cut, cell) in cells.iter().take(self.cuts[*feature].len()).enumerate() {
+                left = left.plus(*cell);
                 for (unknown_left, left) in [(false, left), (true, left.plus(unknown))] {
                     let right = open.total.minus(left);
                     let gain = left.gain(l2) + right.gain(l2) - whole;

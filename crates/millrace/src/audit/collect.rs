@@ -13,7 +13,7 @@ use millrace_model::progress::TableProgress;
 use millrace_model::{Contract, Role};
 use serde_json::Value;
 
-use super::{Facts, SourceFacts, StreamFacts};
+use super::{Facts, StreamFacts};
 use crate::topic_scan::scan;
 
 /// The backend whose counts are not by partition.
@@ -217,7 +217,7 @@ fn progress(contracts: &[Contract], told: &Told, facts: &mut Facts) {
             if !streams.contains(source.topic.as_str()) {
                 continue;
             }
-            let sum = table.sources.entry(source.topic.clone()).or_insert_with(SourceFacts::default);
+            let sum = table.sources.entry(source.topic.clone()).or_default();
             sum.records_in += source.counts.records_in;
             sum.counted += source.counts.records_counted;
             sum.late += source.counts.records_late;

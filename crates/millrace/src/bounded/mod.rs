@@ -51,6 +51,9 @@ pub(crate) fn is_bounded(plan: &JobPlan) -> bool {
     plan.sources.iter().any(|source| matches!(source.origin, Origin::Ndjson(_)))
 }
 
+/// Lines of sources, by name.
+type Chunks = Vec<(String, Vec<u8>)>;
+
 /// A job of the run, with what waits for it.
 struct Part {
     job: Job,
@@ -196,7 +199,7 @@ impl Part {
         tables_ended: &BTreeSet<String>,
         read: &BTreeSet<String>,
         output: &mut Output,
-    ) -> anyhow::Result<(bool, Vec<(String, Vec<u8>)>)> {
+    ) -> anyhow::Result<(bool, Chunks)> {
         let mut chunks = Vec::new();
         for file in &mut self.files {
             let Some(lines) = &mut file.lines else { continue };

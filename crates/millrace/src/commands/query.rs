@@ -12,10 +12,10 @@ use arrow_schema::{DataType, Field, Schema};
 use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use millrace_codec::{DecodeLimits, Decoder, Needed};
-use millrace_connectors::store::Store;
+use millrace_connectors::store::{Store, StoreError};
 use millrace_engine::batch::{Answer, BatchSession, tables_of};
 use millrace_model::names::did_you_mean;
-use millrace_model::{Contract, Role};
+use millrace_model::{Contract, ErrorKind, Role};
 
 use super::{Global, Invalid};
 use crate::lake::LakeTables;
@@ -182,16 +182,19 @@ async fn register(
         kept.store = Some(opened);
     }
     let Some(store) = &kept.store else { return Ok(()) };
-    let rows = store.query(&format!("SELECT * FROM \"{table}\""), &[]).await?;
     let mut decoder = Decoder::new(
         &lenient(contract),
         &Needed::All,
         DecodeLimits { value_bytes_max: usize::MAX, ..DecodeLimits::default() },
     );
-    for row in &rows {
-        let text = serde_json::to_vec(row).context("a row of the store")?;
-        decoder.push(Some(&text), None).with_context(|| format!("a row of table `{table}`"))?;
-    }
+    let mut take = |row| {
+        let wrong = |error: &dyn std::fmt::Display| {
+            StoreError::new(ErrorKind::Data, format!("a row of table `{table}`: {error}"))
+        };
+        let text = serde_json::to_vec(&row).map_err(|error| wrong(&error))?;
+        decoder.push(Some(&text), None).map_err(|error| wrong(&error))
+    };
+    store.each_row(table, &mut take).await?;
     let batch = decoder.finish();
     Ok(session.register_rows(table, batch.schema(), vec![batch])?)
 }

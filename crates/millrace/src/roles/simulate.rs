@@ -119,7 +119,7 @@ fn open(settings: &SimulateSettings, now: Timestamp) -> anyhow::Result<(Shop, Ti
     let history = history(settings);
     let start = Timestamp(now.0 - history);
     let mut shop = ShopSettings::new(settings.seed, start, settings.rate);
-    shop.campaigns = settings.campaigns.clone();
+    shop.campaigns = settings.campaigns;
     shop.ramp = (history > 0).then_some(Ramp { from_share: OPENING_SHARE, duration: history });
     let kept = settings.state_file.as_deref().and_then(read_state);
     if let Some(state) = kept {

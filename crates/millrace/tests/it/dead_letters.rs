@@ -24,7 +24,7 @@ fn malformed(kind: usize, n: usize) -> (Option<Vec<u8>>, &'static str) {
         6 => (Some(with("extra", (0..200).fold(json!(n), |inner, _| json!([inner])))), "too_deep"),
         7 => (Some(with("event_time", json!(format!("yesterday at {n}")))), "bad_time"),
         8 => (Some(with("event_time", json!(format!("22{n:02}-01-01T00:00:00Z")))), "future_time"),
-        _ => (if n % 2 == 0 { None } else { Some(b" ".repeat(n)) }, "empty"),
+        _ => (if n.is_multiple_of(2) { None } else { Some(b" ".repeat(n)) }, "empty"),
     }
 }
 

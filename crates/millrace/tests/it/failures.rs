@@ -36,9 +36,11 @@ const EMBEDDED_STILL_MAX: Duration = Duration::from_secs(45);
 /// What must move: records coming in, results of either backend, rows in the store.
 const SIGNS: [&str; 4] = ["records in", "embedded jobs", "Spark jobs", "rows in PostgreSQL"];
 
-/// When each sign last moved, and its longest stand since asked.
+/// When a sign last moved, and its longest stand since asked.
+type Sign = (Option<Instant>, Duration);
+
 #[derive(Clone, Default)]
-struct Signs(Arc<Mutex<BTreeMap<&'static str, (Option<Instant>, Duration)>>>);
+struct Signs(Arc<Mutex<BTreeMap<&'static str, Sign>>>);
 
 impl Signs {
     fn moved(&self, sign: &'static str) {

@@ -2,6 +2,8 @@
 //!
 //! One binary for all of it; what starts servers, browsers or other programs is in the slow suite.
 
+#![allow(clippy::disallowed_methods, reason = "tests wait for other processes, and let time pass")]
+
 mod alerts;
 mod answers;
 mod backfill;

@@ -37,7 +37,9 @@ enum Task {
 }
 
 /// Task, name, aliases, number of values, fewest and most lambdas.
-const FUNCTIONS: [(Task, &str, &[&str], usize, usize, usize); 10] = [
+type Function = (Task, &'static str, &'static [&'static str], usize, usize, usize);
+
+const FUNCTIONS: [Function; 10] = [
     (Task::Transform, "transform", &[], 1, 1, 1),
     (Task::Filter, "filter", &[], 1, 1, 1),
     (Task::Exists, "exists_in", &[], 1, 1, 1),

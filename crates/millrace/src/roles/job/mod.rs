@@ -259,7 +259,7 @@ impl Running<'_> {
         if self.progress_at.is_none_or(|at| at.elapsed() >= TROUBLE_INTERVAL) {
             self.tell_progress()?;
         }
-        std::thread::sleep(IDLE_WAIT);
+        std::thread::park_timeout(IDLE_WAIT);
         self.laps.skip();
         Ok(())
     }

@@ -111,8 +111,8 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// One that nobody has asked.
-    pub(crate) fn new(kafka: &ClientSettings, review_at: f32) -> Arc<dyn Measures> {
+    /// One that nobody has asked yet.
+    pub(crate) fn unasked(kafka: &ClientSettings, review_at: f32) -> Arc<dyn Measures> {
         let (kafka, review_at) = (kafka.clone(), f64::from(review_at));
         Arc::new(Board { kafka, review_at, runtime: Handle::current(), following: Arc::default() })
     }

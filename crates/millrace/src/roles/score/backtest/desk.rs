@@ -96,7 +96,7 @@ fn now() -> Timestamp {
 
 impl Desk {
     /// For a cluster, a lake and the settings that run. It stops with `shutdown`.
-    pub(crate) fn new(
+    pub(crate) fn open(
         kafka: &ClientSettings,
         lake: PathBuf,
         settings: &ScoreSettings,
@@ -244,7 +244,7 @@ mod tests {
         let (switch, shutdown) = millrace_connectors::shutdown();
         // Nobody answers there: it waits for the cluster until somebody ends it.
         let kafka = ClientSettings::new("127.0.0.1:9".to_owned());
-        (Desk::new(&kafka, PathBuf::from("nowhere"), &settings, shutdown), switch)
+        (Desk::open(&kafka, PathBuf::from("nowhere"), &settings, shutdown), switch)
     }
 
     #[tokio::test(flavor = "multi_thread")]
