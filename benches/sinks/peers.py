@@ -96,17 +96,17 @@ def search_rows(told):
 
 
 def search_bulk(told):
-    """The client's own way for many: 2,000 documents or 5 MiB a request, compressed, as Millrace's."""
+    """The client's own way for many: 2,000 documents or 5 MiB a request, compressed, as Millrace does."""
     from opensearchpy import OpenSearch, helpers
     client = OpenSearch(told["target"], timeout=60, http_compress=True)
     for records in batches(told, "store_metrics", 1, 2_000):
-        actions = ({"_op_type": "index", "_index": index, "_id": name, "version": version, "version_type": "external_gte", **row}
+        actions = ({"_index": index, "_id": name, "version": version, "version_type": "external_gte", "_source": row}
                    for index, name, version, row in documents(records, told["prefix"]))
         helpers.bulk(client, actions, chunk_size=2_000, max_chunk_bytes=5 << 20)
 
 
 def lake_pyarrow(told):
-    """The lake's columns, files and batches by pyarrow, whose JSON reader is C++. A record that breaks the contract would end it."""
+    """The lake's columns, files and batches by pyarrow and its JSON reader in C++. A record that breaks the contract ends it."""
     import pyarrow
     from pyarrow import compute, json as arrow_json, parquet
     utc = pyarrow.timestamp("us", "UTC")
@@ -149,8 +149,8 @@ def lake_pyarrow(told):
 
 
 def main():
-    told = json.loads(sys.argv[2])
-    {"rows": postgres_rows, "batches": postgres_batches, "one": search_rows, "bulk": search_bulk, "pyarrow": lake_pyarrow}[sys.argv[1]](told)
+    peers = {"rows": postgres_rows, "batches": postgres_batches, "one": search_rows, "bulk": search_bulk, "pyarrow": lake_pyarrow}
+    peers[sys.argv[1]](json.loads(sys.argv[2]))
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "peak_mib": peak_mib("self")}), flush=True)
 

@@ -1,4 +1,4 @@
-"""Where the sinks read and write: a Kafka broker and PostgreSQL 15 of `millrace cluster`, one OpenSearch node; and what they cost."""
+"""Where sinks read and write: a Kafka broker and PostgreSQL 15 of `millrace cluster`, an OpenSearch node; and what they cost."""
 import json
 import os
 import pathlib
@@ -40,26 +40,33 @@ def children(pid):
 
 
 class Cluster:
-    """A broker and PostgreSQL, until `stop`."""
+    """A broker and PostgreSQL, as long as the `with` block."""
 
-    def __init__(self, program, folder):
-        self.command = [program, "--data-dir", str(folder), "cluster"]
+    def __init__(self, program, scratch):
+        # PostgreSQL runs as a user of its own if we are root, who must get to its files.
+        os.chmod(scratch, 0o711)
+        self.folder = os.path.join(scratch, "cluster")
+        self.command = [os.path.abspath(program), "--data-dir", self.folder, "cluster"]
+
+    def __enter__(self):
         up = [*self.command, "up", "--brokers", "1", "--spark", "none", "--free-ports"]
         done = subprocess.run(up, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode != 0:
+            self.__exit__()
             raise SystemExit(f"no cluster:\n{done.stdout}")
-        with open(os.path.join(folder, "cluster", "cluster.json"), encoding="utf-8") as found:
+        with open(os.path.join(self.folder, "cluster", "cluster.json"), encoding="utf-8") as found:
             nodes = {node["name"]: node for node in json.load(found)["nodes"]}
         self.servers = nodes["kafka-1"]["urls"]["kafka"]
         self.postgres = nodes["postgres"]["urls"]["postgres"]
         self.postmaster = nodes["postgres"]["process"]["pid"]
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run([*self.command, "down"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
     def database_cpu(self):
         """Of all processes of PostgreSQL: those that ended are in the postmaster's account."""
         return cpu(self.postmaster, with_ended=True) + sum(map(cpu_or_none, children(self.postmaster)))
-
-    def stop(self):
-        subprocess.run([*self.command, "down"], stdout=subprocess.DEVNULL, check=False)
 
 
 def cpu_or_none(pid):

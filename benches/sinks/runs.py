@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import places
@@ -30,17 +31,12 @@ class Round:
 
 
 class Bench:
-    """Program, cluster and scratch folder of one run."""
+    """Program, cluster and scratch folder of all runs."""
 
-    def __init__(self, options, scratch):
+    def __init__(self, program, cluster, scratch):
         from confluent_kafka.admin import AdminClient, NewTopic
-        self.program, self.rows, self.updates, self.scratch = os.path.abspath(options.program), options.rows, options.updates, scratch
-        self.count = 0
-        data = os.path.join(scratch, "cluster")
-        os.mkdir(data)
-        # PostgreSQL runs as a user of its own if we are root, who must get to its files.
-        os.chmod(scratch, 0o711)
-        self.cluster = places.Cluster(self.program, data)
+        self.program, self.cluster, self.scratch = os.path.abspath(program), cluster, scratch
+        self.count, self.node = 0, None
         # The broker goes before this does.
         self.admin = AdminClient({"bootstrap.servers": self.cluster.servers, "log_level": 0})
         # Before a role makes all the topics it knows.
@@ -51,9 +47,24 @@ class Bench:
         os.mkdir(self.pipelines)
         shutil.copy(places.ROOT / "pipelines" / "metrics.sql", self.pipelines)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.node:
+            self.node.stop()
+
+    def search_node(self):
+        """The OpenSearch node, started when it is first asked for."""
+        if self.node is None:
+            self.node = places.Search(tempfile.mkdtemp(dir=self.scratch))
+        return self.node
+
     def fill(self, topic, rows):
         from confluent_kafka import Producer
-        return workload.fill(Producer({"bootstrap.servers": self.cluster.servers, "linger.ms": 20}), topic, rows)
+        # Idempotent, so that the topic has them in this order: the last row of a key is what must be there.
+        told = {"bootstrap.servers": self.cluster.servers, "linger.ms": 20, "enable.idempotence": True, "log_level": 0}
+        return workload.fill(Producer(told), topic, rows)
 
     def progress(self, group, topic, partitions):
         """A question: how many records of a topic the group is through with."""
@@ -117,14 +128,21 @@ class Bench:
             peer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True,
                                     env={**os.environ, **(environment or {})})
         before, began, said = server(), time.monotonic(), None
-        for line in peer.stdout:
-            if line == "ready\n":
-                before, began = server(), time.monotonic()
-                peer.stdin.write("go\n")
-                peer.stdin.flush()
-            elif line.startswith("{"):
-                said, wall, after = json.loads(line), time.monotonic() - began, server()
-        if peer.wait() != 0 or said is None:
+        late = threading.Timer(ROUND_MAX_S, peer.kill)
+        late.start()
+        try:
+            for line in peer.stdout:
+                if line == "ready\n":
+                    before, began = server(), time.monotonic()
+                    peer.stdin.write("go\n")
+                    peer.stdin.flush()
+                elif line.startswith("{"):
+                    said, wall, after = json.loads(line), time.monotonic() - began, server()
+            ended = peer.wait()
+        finally:
+            late.cancel()
+            peer.kill()
+        if ended != 0 or said is None:
             with open(log_path, encoding="utf-8", errors="replace") as log:
                 sys.exit(f"{command} failed:\n{log.read()[-4000:]}")
         return Round(rows, said["cpu"], after - before, wall, said["peak_mib"])
@@ -137,5 +155,7 @@ class Bench:
         home, jars = found
         told = {"servers": self.cluster.servers, "scratch": tempfile.mkdtemp(dir=self.scratch), "jars": jars, **told}
         modules = ":".join(map(str, sorted((home / "python" / "lib").glob("*.zip"))))
-        environment = {"SPARK_HOME": str(home), "PYTHONPATH": modules, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-        return self.peer([sys.executable, os.path.join(HERE, "spark_peer.py"), name, json.dumps(told)], rows, server, environment)
+        environment = {"SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "PYTHONPATH": modules,
+                       "PYSPARK_PYTHON": sys.executable}
+        command = [sys.executable, os.path.join(HERE, "spark_peer.py"), name, json.dumps(told)]
+        return self.peer(command, rows, server, environment)

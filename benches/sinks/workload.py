@@ -1,4 +1,4 @@
-"""What the sinks are given: rows of `store_metrics` and records of `user_events` as the contracts have them, and what must be there."""
+"""What the sinks are given: rows of `store_metrics` and records of `user_events` by their contracts; and what must come of it."""
 import random
 from datetime import datetime, timedelta, timezone
 
@@ -60,8 +60,9 @@ def events(records):
         kind, visitor, product = dice.choice(TYPES), dice.randrange(20_000), dice.randrange(5_000)
         row = {
             "event_id": f"{dice.getrandbits(128):032x}", "event_type": kind, "event_time": text(start + step * at),
-            "store_id": f"store-{visitor % STORES:02}", "anonymous_id": f"a{visitor:08}", "session_id": f"s{visitor:06}-{at // 50_000}",
-            "device_id": f"d{visitor:08}", "device_type": ("mobile", "desktop", "tablet")[visitor % 3],
+            "store_id": f"store-{visitor % STORES:02}", "anonymous_id": f"a{visitor:08}",
+            "session_id": f"s{visitor:06}-{at // 50_000}", "device_id": f"d{visitor:08}",
+            "device_type": ("mobile", "desktop", "tablet")[visitor % 3],
             "ip": f"203.0.{visitor % 113}.{visitor % 251}", "user_agent": AGENTS[visitor % len(AGENTS)],
             "country": ("DE", "FR", "US", "GB", "NL")[visitor % 5], "channel": ("direct", "organic", "ads", "email")[visitor % 4],
             "path": f"/product/{product}", "currency": "EUR",
@@ -71,7 +72,8 @@ def events(records):
         if kind == "products_searched":
             row |= {"path": "/search", "query": f"shoes size {product % 50}", "results": product % 300}
         elif kind.startswith("product_") and kind != "product_list_viewed":
-            row |= {"product_id": f"p{product:05}", "category": f"category-{product % 40}", "price_minor": 500 + product * 3 % 20_000}
+            row |= {"product_id": f"p{product:05}", "category": f"category-{product % 40}"}
+            row["price_minor"] = 500 + product * 3 % 20_000
             if kind == "product_added":
                 row |= {"quantity": 1 + product % 3, "cart_id": f"c{visitor:07}"}
             if kind == "product_clicked":
