@@ -16,6 +16,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import urllib.request
@@ -212,6 +213,8 @@ def main():
     parser.add_argument("--peer", action="append", choices=PEERS, help="only these peers")
     parser.add_argument("--rounds", type=int, default=3, help="the best of so many counts [3]")
     options = parser.parse_args()
+    # So that nothing stays behind: servers end with the blocks below.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     sinks, peers = there(options.sink or SINKS, options.peer or list(PEERS))
     if not sinks:
         sys.exit("nothing is left to measure")
