@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -62,6 +63,8 @@ class Cluster:
         return self
 
     def __exit__(self, *_):
+        # Asked to end, we end after them.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         subprocess.run([*self.command, "down"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
     def database_cpu(self):
