@@ -21,6 +21,8 @@ use millrace_model::Timestamp;
 use serde_json::{Value, json};
 
 const MARKERS: usize = 200;
+/// Markers before those that count: a client's first records wait for its connection and its producer id.
+const WARM_UP: usize = 8;
 const BETWEEN: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -85,7 +87,7 @@ fn measure(rate: u32) {
     fast.properties.insert("linger.ms".into(), "0".into());
     let producer = Producer::new(&fast, None).expect("a producer");
     let mut sent = Vec::new();
-    for n in 0..MARKERS {
+    for n in 0..WARM_UP + MARKERS {
         let now = Timestamp::from_system_time(SystemTime::now());
         let event = json!({
             "event_id": format!("marker-{n}"), "event_type": "page_viewed", "event_time": now.to_string(),
@@ -146,7 +148,7 @@ fn follow(page: &str, seen: &Seen) {
 fn quantiles(sent: &[Instant], seen: &Seen) -> (u128, u128, usize) {
     let seen = seen.lock().expect("no panic");
     let took = |(n, sent): (usize, &Instant)| seen.get(&n).map(|at| at.duration_since(*sent).as_millis());
-    let mut all: Vec<u128> = sent.iter().enumerate().filter_map(took).collect();
+    let mut all: Vec<u128> = sent.iter().enumerate().skip(WARM_UP).filter_map(took).collect();
     all.sort_unstable();
     let at = |share: usize| all.get((all.len() * share / 100).min(all.len().saturating_sub(1))).copied().unwrap_or(0);
     (at(50), at(99), all.len())
