@@ -8,7 +8,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Router, middleware};
-use millrace_model::{Contract, Contracts};
+use millrace_model::retry::{RetryDecision, RetryPolicy, after_failure};
+use millrace_model::{Classified, Contract, Contracts};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -69,7 +70,7 @@ pub async fn start_with(
 ) -> Result<Dashboard, DashboardError> {
     check(&settings.limits)?;
     let mut cache = Cache::new(with_system_tables(tables), &settings.limits);
-    load(&store, &mut cache).await.map_err(|(table, source)| DashboardError::Store { table, source })?;
+    fill(&store, &mut cache).await?;
     let wanted = settings.listen;
     let failed = |source| DashboardError::Listen { address: wanted, source };
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
@@ -98,6 +99,20 @@ pub async fn start_with(
     });
     tracing::info!(%address, "dashboard is listening");
     Ok(Dashboard { address, shutdown_max, closing, server, workers })
+}
+
+/// Reads the rows there are. A store that goes away meanwhile is waited for: it may die at any moment, and so at this one.
+async fn fill(store: &Store, cache: &mut Cache) -> Result<(), DashboardError> {
+    let mut failures = 0;
+    while let Err((table, source)) = load(store, cache).await {
+        failures += 1;
+        let RetryDecision::After(wait) = after_failure(&RetryPolicy::default(), source.kind(), failures, 0.5) else {
+            return Err(DashboardError::Store { table, source });
+        };
+        tracing::warn!(error = %source, wait_ms = wait.as_millis() as u64, "the page waits for the store");
+        tokio::time::sleep(wait).await;
+    }
+    Ok(())
 }
 
 impl Dashboard {
