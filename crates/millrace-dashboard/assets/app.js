@@ -99,13 +99,17 @@ const STATES = {
   ended: "no live data: the feed has ended",
 };
 
+/** What was last said aloud of the connection: a new view connects anew, and that must not talk over what was just done. */
+let announced = "live";
+
 function connection(state, detail) {
   const element = document.getElementById("connection");
   const text = document.getElementById("connection-text");
   const words = state === "lost" && detail >= 2000 ? `${STATES.lost} in ${Math.round(detail / 1000)} s` : STATES[state];
-  if (element.dataset.state !== state) {
-    element.dataset.state = state;
-    if (state !== "connecting") document.getElementById("spoken").textContent = words;
+  element.dataset.state = state;
+  if (state !== "connecting" && state !== announced) {
+    announced = state;
+    document.getElementById("spoken").textContent = words;
   }
   if (text.textContent !== words) text.textContent = words;
   live.classList.toggle("stale", state === "lost" || state === "paused");

@@ -152,7 +152,7 @@ async fn hostile_alerts_are_only_text() {
 async fn until_true(tab: &Tab, what: &str) {
     if let Err(error) = tab.wait_for(what, 10_000).await {
         let seen = "location.href + ' ' + document.getElementById('notice').textContent + ' ' + \
-                    document.querySelector('[data-section=alerts]').textContent";
+                    document.getElementById('spoken').textContent + ' ' + document.querySelector('[data-section=alerts]').textContent";
         panic!("{what}: {error}; the page is {:?}", tab.eval(seen).await);
     }
 }
