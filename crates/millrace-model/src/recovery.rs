@@ -17,12 +17,24 @@
 pub struct RecoveryFacts {
     /// Epoch named by the consumer group's committed offsets; `None` when it has none.
     pub committed_epoch: Option<u64>,
+    /// Mark of that epoch's log entry, which is committed with it; `None` when it was committed without one.
+    pub committed_mark: Option<u32>,
     /// The group has offsets, but not ours (moved by a tool, or another program's).
     pub foreign_offsets: bool,
     /// Epochs of the readable snapshots, any order.
     pub snapshots: Vec<u64>,
     /// First and last epoch of the readable log, when there is one without gaps.
     pub log: Option<(u64, u64)>,
+    /// Marks of the entries of that log, in their order.
+    pub marks: Vec<u32>,
+}
+
+impl RecoveryFacts {
+    /// The mark of an epoch's entry, if the log has it.
+    fn mark(&self, epoch: u64) -> Option<u32> {
+        let at = epoch.checked_sub(self.log?.0)?;
+        self.marks.get(usize::try_from(at).ok()?).copied()
+    }
 }
 
 /// What to do.
@@ -41,7 +53,8 @@ pub enum RecoveryDecision {
     Refuse(String),
 }
 
-/// Decides. Never resumes from state that is ahead of the committed epoch or that has a gap behind it.
+/// Decides. Never resumes from state that is ahead of the committed epoch or that has a gap behind it, nor from a copy of the state
+/// whose owner was replaced: its log may have an entry for the committed epoch, but one that was never committed.
 pub fn decide(facts: &RecoveryFacts) -> RecoveryDecision {
     if facts.foreign_offsets {
         return RecoveryDecision::Refuse(
@@ -53,6 +66,15 @@ pub fn decide(facts: &RecoveryFacts) -> RecoveryDecision {
     let Some(committed) = facts.committed_epoch else {
         return RecoveryDecision::StartFresh;
     };
+    if let (Some(mark), Some(found)) = (facts.committed_mark, facts.mark(committed))
+        && mark != found
+    {
+        return RecoveryDecision::Refuse(format!(
+            "epoch {committed} was committed by a process with another copy of the state directory: the log of this one has \
+             another epoch {committed}; start the job where it ran last or restore that directory, or delete the job's consumer \
+             group to recompute from the earliest record"
+        ));
+    }
     let reaches = |snapshot: u64| {
         snapshot == committed || facts.log.is_some_and(|(first, last)| first <= snapshot + 1 && last >= committed)
     };
@@ -85,7 +107,12 @@ mod tests {
     use super::*;
 
     fn facts(committed: Option<u64>, snapshots: &[u64], log: Option<(u64, u64)>) -> RecoveryFacts {
-        RecoveryFacts { committed_epoch: committed, foreign_offsets: false, snapshots: snapshots.to_vec(), log }
+        RecoveryFacts { committed_epoch: committed, snapshots: snapshots.to_vec(), log, ..RecoveryFacts::default() }
+    }
+
+    /// The entries of epochs 8 and 9 are marked 80 and 90.
+    fn marked(committed_mark: Option<u32>, facts: RecoveryFacts) -> RecoveryFacts {
+        RecoveryFacts { committed_mark, marks: vec![80, 90], ..facts }
     }
 
     #[test]
@@ -99,6 +126,9 @@ mod tests {
             ("snapshot ahead of an aborted epoch", facts(Some(10), &[7, 11], Some((8, 11))), resume(Some(7), 10)),
             ("newest snapshot torn", facts(Some(10), &[3], Some((4, 10))), resume(Some(3), 10)),
             ("no snapshot yet", facts(Some(2), &[], Some((1, 3))), resume(None, 2)),
+            ("committed before there were marks", marked(None, facts(Some(9), &[7], Some((8, 9)))), resume(Some(7), 9)),
+            ("committed by this copy", marked(Some(90), facts(Some(9), &[7], Some((8, 9)))), resume(Some(7), 9)),
+            ("its entry is dropped", marked(Some(70), facts(Some(7), &[7], Some((8, 9)))), resume(Some(7), 7)),
         ] {
             assert_eq!(decide(&facts), expected, "{case}");
         }
@@ -110,6 +140,7 @@ mod tests {
             ("state lost", facts(Some(10), &[], None), "no snapshot and no log"),
             ("gap", facts(Some(10), &[3], Some((6, 10))), "a log of epochs 6 to 10"),
             ("log behind", facts(Some(10), &[3], Some((4, 9))), "epochs 4 to 9"),
+            ("another copy", marked(Some(91), facts(Some(9), &[7], Some((8, 9)))), "with another copy"),
             ("moved", RecoveryFacts { foreign_offsets: true, ..facts(None, &[], None) }, "moved by someone else"),
         ] {
             match decide(&facts) {

@@ -41,6 +41,17 @@ pub struct EpochEntry {
     pub watermarks: Watermarks,
 }
 
+impl EpochEntry {
+    /// What is committed with the epoch, so that a copy of the log with another entry for it is known: CRC-32C of its text.
+    fn mark(&self) -> u32 {
+        crc32c::crc32c(&self.text())
+    }
+
+    fn text(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and names")
+    }
+}
+
 /// Longest entry, bytes.
 const ENTRY_BYTES_MAX: usize = 16 << 20;
 
@@ -67,7 +78,10 @@ pub(super) struct EpochLog {
     folder: PathBuf,
     segments: Vec<Segment>,
     open: Option<File>,
-    range: Option<(u64, u64)>,
+    /// Epoch of the first entry.
+    first: u64,
+    /// Marks of the entries without a gap, counted from the last one back.
+    marks: Vec<u32>,
 }
 
 impl EpochLog {
@@ -78,20 +92,27 @@ impl EpochLog {
             segments.extend(Segment::named(&entry.file_name().to_string_lossy()));
         }
         segments.sort_unstable();
-        let mut log = EpochLog { folder: folder.to_owned(), segments, open: None, range: None };
+        let mut log = EpochLog { folder: folder.to_owned(), segments, open: None, first: 0, marks: Vec::new() };
         log.measure()?;
         Ok(log)
     }
 
     fn measure(&mut self) -> Result<(), EngineError> {
         let entries = self.read()?;
-        self.range = entries.first().zip(entries.last()).map(|(first, last)| (first.epoch, last.epoch));
+        self.first = entries.first().map_or(0, |entry| entry.epoch);
+        self.marks = entries.iter().map(EpochEntry::mark).collect();
         Ok(())
     }
 
     /// First and last epoch of the entries without a gap, counted from the last one back.
     pub(super) fn range(&self) -> Option<(u64, u64)> {
-        self.range
+        let after = self.first + self.marks.len() as u64;
+        (!self.marks.is_empty()).then(|| (self.first, after - 1))
+    }
+
+    /// Marks of these entries.
+    pub(super) fn marks(&self) -> &[u32] {
+        &self.marks
     }
 
     /// The life that writes now.
@@ -129,21 +150,26 @@ impl EpochLog {
     }
 
     pub(super) fn append(&mut self, entries: &[EpochEntry]) -> Result<(), EngineError> {
-        let (Some(begin), Some(end)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let Some(begin) = entries.first() else { return Ok(()) };
         if self.open.is_none() {
             self.begin_life(begin.epoch)?;
         }
         let file = self.open.as_mut().expect("opened above");
-        let mut bytes = Vec::new();
+        let (mut bytes, mut marks) = (Vec::new(), Vec::with_capacity(entries.len()));
         for entry in entries {
-            let text = serde_json::to_vec(entry).expect("numbers and names");
+            let text = entry.text();
+            let mark = crc32c::crc32c(&text);
+            marks.push(mark);
             bytes.extend((text.len() as u32).to_le_bytes());
-            bytes.extend(crc32c::crc32c(&text).to_le_bytes());
+            bytes.extend(mark.to_le_bytes());
             bytes.extend(text);
         }
         file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(io_error("cannot write the epoch log"))?;
-        let first = self.range.map_or(begin.epoch, |(first, _)| first);
-        self.range = Some((first, end.epoch));
+        if self.range().is_none_or(|(_, last)| last + 1 != begin.epoch) {
+            self.marks.clear();
+            self.first = begin.epoch;
+        }
+        self.marks.extend(marks);
         Ok(())
     }
 
@@ -187,8 +213,13 @@ impl EpochLog {
         while self.segments.get(1).is_some_and(|next| next.first <= epoch) {
             remove(&self.segments.remove(0).file(&self.folder))?;
         }
-        let first = self.segments.first().map(|segment| segment.first);
-        self.range = self.range.map(|(from, last)| (from.max(first.unwrap_or(from)), last));
+        if let (Some(segment), Some((from, last))) = (self.segments.first(), self.range())
+            && segment.first > from
+        {
+            let gone = segment.first.min(last + 1) - from;
+            self.marks.drain(..gone as usize);
+            self.first = from + gone;
+        }
         Ok(())
     }
 }

@@ -108,7 +108,13 @@ impl StateDir {
 
     /// What recovery decides from, but for the committed epoch.
     pub fn facts(&self) -> RecoveryFacts {
-        RecoveryFacts { snapshots: self.snapshots.clone(), log: self.log.range(), ..RecoveryFacts::default() }
+        let (snapshots, log, marks) = (self.snapshots.clone(), self.log.range(), self.log.marks().to_vec());
+        RecoveryFacts { snapshots, log, marks, ..RecoveryFacts::default() }
+    }
+
+    /// Mark of the newest entry of the log, to be committed with its epoch; `None`: the log has none.
+    pub fn mark(&self) -> Option<u32> {
+        self.log.marks().last().copied()
     }
 
     /// Loads a snapshot into the job.

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! A process may also go on after another has taken its place: paused in the middle of an epoch, it wakes up while its successor
-//! works, writes to the log what it has read, before its transaction is refused.
+//! works, writes to the log what it has read, before its transaction is refused. Producing may fail: the broker refuses the
+//! transaction, or answers too late, when it has committed it. And the job moves: to a machine with nothing, to one with a copy
+//! of its state from some time ago, and back to where it ran before; there it goes on exactly, or refuses and runs where it was.
 //!
 //! The auditor compares the rows of every committed epoch, and those of every replayed one, with the undisturbed run.
 //! `SIMULATION_SEED=7 cargo test --profile quick -p millrace-engine --lib -- --ignored simulation` plays one seed again.
@@ -28,6 +30,8 @@ use crate::state::{Claim, EpochEntry, StateDir};
 /// Seeds of the quick test, and of the slow one.
 const SEEDS_QUICK: u64 = 40;
 const SEEDS: u64 = 3_000;
+/// Machines the job moves between.
+const MACHINES_MAX: usize = 3;
 /// After so many crashes a run is left in peace, so that it ends.
 const CRASHES_MAX: u32 = 40;
 
@@ -98,6 +102,48 @@ fn lines(output: &EpochOutput) -> Vec<String> {
     lines
 }
 
+/// Where the job may run, with what its disk holds.
+struct Machine {
+    folder: tempfile::TempDir,
+    /// A snapshot was damaged since the last one was written: the one before it is all there is.
+    hurt: bool,
+    /// The disk has lost what was durable.
+    lost: bool,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Machine { folder: tempfile::tempdir().expect("a folder"), hurt: false, lost: false }
+    }
+
+    /// Another one, with all its files.
+    fn copied(&self) -> Self {
+        let copy = Machine { hurt: self.hurt, lost: self.lost, ..Machine::new() };
+        let (from, to) = (self.folder.path().join("job"), copy.folder.path().join("job"));
+        if let Ok(files) = fs::read_dir(from) {
+            fs::create_dir(&to).expect("a folder");
+            for file in files.flatten() {
+                fs::copy(file.path(), to.join(file.file_name())).expect("copied");
+            }
+        }
+        copy
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Default, Debug)]
+struct Told {
+    crashes: u32,
+    /// Entries written by owners that had been replaced.
+    strays: u32,
+    /// Transactions the broker refused, or answered too late.
+    failed: u32,
+    /// Moves to a machine where it went on.
+    moves: u32,
+    /// Moves to one where it refused.
+    refusals: u32,
+}
+
 /// What is left of a process after a crash, and what the broker has committed.
 struct World<'a> {
     name: String,
@@ -106,20 +152,26 @@ struct World<'a> {
     /// What each epoch gives when nothing fails.
     expected: &'a [Vec<String>],
     dice: Dice,
-    folder: tempfile::TempDir,
+    machines: Vec<Machine>,
+    /// The machine it runs on, and the one that committed last.
+    here: usize,
+    newest: usize,
     committed: Vec<Vec<String>>,
-    crashes: u32,
-    /// A snapshot was damaged since the last one was written: the one before it is all there is.
-    hurt: bool,
-    /// The disk has lost what was durable.
-    lost: bool,
+    /// Mark of the last committed epoch.
+    mark: Option<u32>,
     /// Owners that were paused, and do not know yet that they are none any more.
     paused: Vec<Owner>,
-    /// What they did.
-    strays: u32,
+    told: Told,
 }
 
-struct Crashed;
+/// How the life of a process ends before the job does.
+enum End {
+    Crashed,
+    /// It ends by itself, as its transaction failed.
+    Failed,
+    /// It cannot go on here.
+    Refused,
+}
 
 /// A process that runs the job, or believes it does.
 struct Owner {
@@ -129,20 +181,29 @@ struct Owner {
 
 impl World<'_> {
     fn play(&mut self) {
-        while let Err(Crashed) = self.life() {
-            self.crashes += 1;
-            self.damage();
+        while let Err(end) = self.life() {
+            match end {
+                End::Crashed => {
+                    self.told.crashes += 1;
+                    self.damage();
+                    self.go_elsewhere();
+                }
+                End::Failed => self.told.failed += 1,
+                End::Refused => {}
+            }
         }
         assert_eq!(self.committed.len(), self.epochs.len(), "{}", self.name);
     }
 
     /// From start to the next crash or the end.
-    fn life(&mut self) -> Result<(), Crashed> {
-        let claim = Claim::take(self.folder.path(), "job").expect("the claim");
+    fn life(&mut self) -> Result<(), End> {
+        let root = self.machines[self.here].folder.path();
+        let claim = Claim::take(root, "job").expect("the claim");
         let mut owner = Owner { job: job(self.scenario), state: StateDir::open(claim).expect("the state folder") };
         let committed = self.committed.len() as u64;
         let committed_epoch = (committed > 0).then_some(committed);
-        match decide(&RecoveryFacts { committed_epoch, ..owner.state.facts() }) {
+        let facts = RecoveryFacts { committed_epoch, committed_mark: self.mark, ..owner.state.facts() };
+        match decide(&facts) {
             RecoveryDecision::StartFresh => owner.state.forget_after(0).expect("writable"),
             RecoveryDecision::Resume { snapshot, replay_to } => {
                 assert_eq!(replay_to, committed, "{}", self.name);
@@ -150,24 +211,49 @@ impl World<'_> {
                 self.resume(&owner.state, &mut owner.job, snapshot);
             }
             RecoveryDecision::Refuse(why) => {
-                assert!(self.lost, "{}: refused although nothing durable was lost: {why}", self.name);
-                StateDir::reset(self.folder.path(), "job").expect("writable");
-                self.committed.clear();
-                self.paused.clear();
-                (self.hurt, self.lost) = (false, false);
-                return Err(Crashed);
+                self.refused(&why);
+                return Err(End::Refused);
             }
         }
+        self.told.moves += u32::from(committed > 0 && self.here != self.newest);
         while self.committed.len() < self.epochs.len() {
             self.stray();
-            if self.epoch(&mut owner.job, &mut owner.state).is_err() {
-                if self.dice.one_in(3) {
+            if let Err(end) = self.epoch(&mut owner.job, &mut owner.state) {
+                if matches!(end, End::Crashed) && self.dice.one_in(3) {
                     self.paused.push(owner);
                 }
-                return Err(Crashed);
+                return Err(end);
             }
         }
         Ok(())
+    }
+
+    /// It goes back to the machine that committed last; if that has lost what was durable, it is started anew.
+    fn refused(&mut self, why: &str) {
+        if self.here != self.newest {
+            self.told.refusals += 1;
+            self.here = self.newest;
+            return;
+        }
+        let lost = self.machines[self.here].lost;
+        assert!(lost, "{}: refused although nothing durable was lost: {why}", self.name);
+        self.machines = vec![Machine::new()];
+        (self.here, self.newest, self.mark) = (0, 0, None);
+        self.committed.clear();
+        self.paused.clear();
+    }
+
+    /// Where it is started after a crash: mostly where it was.
+    fn go_elsewhere(&mut self) {
+        if !self.dice.one_in(4) {
+            return;
+        }
+        self.here = self.dice.below(MACHINES_MAX as u64) as usize;
+        if self.here >= self.machines.len() {
+            self.here = self.machines.len();
+            let machine = if self.dice.one_in(4) { Machine::new() } else { self.machines[self.newest].copied() };
+            self.machines.push(machine);
+        }
     }
 
     /// One that was paused goes on for a moment: with records and a watermark of its own, as other records had come by then.
@@ -180,7 +266,7 @@ impl World<'_> {
         watermarks.tables.iter_mut().for_each(|watermark| *watermark = i64::MAX / 2);
         let epoch = state.facts().log.map_or(job.epoch().max(1), |(_, last)| last + 1);
         state.append(&EpochEntry { epoch, ranges: Vec::new(), watermarks }).expect("writable");
-        self.strays += 1;
+        self.told.strays += 1;
     }
 
     fn resume(&self, state: &StateDir, job: &mut Job, snapshot: Option<u64>) {
@@ -198,30 +284,38 @@ impl World<'_> {
         }
     }
 
-    fn crash(&mut self) -> Result<(), Crashed> {
-        if self.crashes < CRASHES_MAX && self.dice.one_in(8) { Err(Crashed) } else { Ok(()) }
+    fn crash(&mut self) -> Result<(), End> {
+        if self.told.crashes < CRASHES_MAX && self.dice.one_in(8) { Err(End::Crashed) } else { Ok(()) }
     }
 
-    fn epoch(&mut self, job: &mut Job, state: &mut StateDir) -> Result<(), Crashed> {
+    /// The broker refuses the transaction before it is committed; or it was, and the answer comes too late.
+    fn fail(&mut self) -> Result<(), End> {
+        if self.told.failed < CRASHES_MAX && self.dice.one_in(16) { Err(End::Failed) } else { Ok(()) }
+    }
+
+    fn epoch(&mut self, job: &mut Job, state: &mut StateDir) -> Result<(), End> {
         let at = self.committed.len();
         let given = lines(&run(job, &self.epochs[at].batches, &self.epochs[at].advance));
         self.crash()?;
         let entry = EpochEntry { epoch: job.epoch(), ranges: Vec::new(), watermarks: job.watermarks() };
         state.append(&entry).expect("writable");
         self.crash()?;
+        self.fail()?;
         assert_eq!(given, self.expected[at], "{}: epoch {}", self.name, at + 1);
         self.committed.push(given);
+        (self.mark, self.newest) = (state.mark(), self.here);
+        self.fail()?;
         self.crash()?;
         if self.dice.one_in(2) {
             state.snapshot(job).expect("writable");
             state.settle().expect("writable");
-            self.hurt = false;
+            self.machines[self.here].hurt = false;
         }
         self.crash()
     }
 
     fn found(&self, start: &str, end: &str) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(self.folder.path().join("job")) else { return Vec::new() };
+        let Ok(entries) = fs::read_dir(self.machines[self.here].folder.path().join("job")) else { return Vec::new() };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -247,10 +341,11 @@ impl World<'_> {
         {
             self.damage_file(newest);
             // Two are kept, so one may break.
-            self.lost |= std::mem::replace(&mut self.hurt, true);
+            let machine = &mut self.machines[self.here];
+            machine.lost |= std::mem::replace(&mut machine.hurt, true);
         }
         if self.dice.one_in(20) && !(snapshots.is_empty() && logs.is_empty()) {
-            self.lost = true;
+            self.machines[self.here].lost = true;
             if self.dice.one_in(2) {
                 snapshots.iter().for_each(|path| self.damage_file(path));
             } else if let Some(log) = logs.last() {
@@ -279,8 +374,7 @@ impl World<'_> {
     }
 }
 
-/// Crashes, and entries that were written by those who had been replaced.
-fn simulate(seeds: impl Iterator<Item = u64>) -> (u32, u32) {
+fn simulate(seeds: impl Iterator<Item = u64>) -> Told {
     let scenarios: Vec<(String, Scenario)> = files().into_iter().map(|(name, text)| (name, parse(&text))).collect();
     let undisturbed: Vec<(Vec<Epoch>, Vec<Vec<String>>)> = scenarios
         .iter()
@@ -290,7 +384,7 @@ fn simulate(seeds: impl Iterator<Item = u64>) -> (u32, u32) {
             (epochs, expected)
         })
         .collect();
-    let (mut crashes, mut strays) = (0, 0);
+    let mut all = Told::default();
     for seed in seeds {
         let mut dice = Dice(seed);
         let at = dice.below(scenarios.len() as u64) as usize;
@@ -301,35 +395,40 @@ fn simulate(seeds: impl Iterator<Item = u64>) -> (u32, u32) {
             epochs: &undisturbed[at].0,
             expected: &undisturbed[at].1,
             dice,
-            folder: tempfile::tempdir().expect("a folder"),
+            machines: vec![Machine::new()],
+            here: 0,
+            newest: 0,
             committed: Vec::new(),
-            crashes: 0,
-            hurt: false,
-            lost: false,
+            mark: None,
             paused: Vec::new(),
-            strays: 0,
+            told: Told::default(),
         };
         world.play();
-        crashes += world.crashes;
-        strays += world.strays;
+        let Told { crashes, strays, failed, moves, refusals } = world.told;
+        all.crashes += crashes;
+        all.strays += strays;
+        all.failed += failed;
+        all.moves += moves;
+        all.refusals += refusals;
     }
-    (crashes, strays)
+    all
 }
 
 #[test]
 fn crashes_and_a_failing_disk_change_no_row() {
-    let (crashes, strays) = simulate(0..SEEDS_QUICK);
-    let happened = crashes > SEEDS_QUICK as u32 && strays > 0;
-    assert!(happened, "only {crashes} crashes and {strays} strays: the simulation does not do what it says");
+    let told = simulate(0..SEEDS_QUICK);
+    let happened = told.crashes > SEEDS_QUICK as u32
+        && [told.strays, told.failed, told.moves, told.refusals].iter().all(|count| *count > 0);
+    assert!(happened, "{told:?}: the simulation does not do what it says");
 }
 
 #[test]
 #[ignore = "plays thousands of seeds"]
 fn simulation_of_thousands_of_seeds() {
     let one = std::env::var("SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok());
-    let (crashes, strays) = match one {
+    let told = match one {
         Some(seed) => simulate(std::iter::once(seed)),
         None => simulate(1_000_000..1_000_000 + SEEDS),
     };
-    println!("{crashes} crashes, {strays} entries of owners that had been replaced");
+    println!("{told:?}");
 }

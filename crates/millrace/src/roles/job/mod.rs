@@ -338,7 +338,7 @@ impl Running<'_> {
         self.state.append(&entry)?;
         self.laps.lap("log");
         let group = self.input.group()?;
-        transaction.commit(group, &offsets, self.job.epoch())?;
+        transaction.commit(group, &offsets, self.job.epoch(), self.state.mark())?;
         self.laps.lap("commit");
         let noted: Vec<(Place, i64)> = taken.into_iter().map(|(place, _, last)| (place, last)).collect();
         let records = messages.len();
@@ -368,7 +368,7 @@ impl Running<'_> {
         for row in &rows {
             transaction.own("job_progress", &row.table, row)?;
         }
-        transaction.commit(self.input.group()?, &offsets, self.job.epoch())?;
+        transaction.commit(self.input.group()?, &offsets, self.job.epoch(), self.state.mark())?;
         self.laps.lap("progress");
         (self.progress_at, self.progress_counts) = (Some(Instant::now()), counts_of(&rows));
         self.status.committed(self.job.epoch(), 0, Duration::ZERO);

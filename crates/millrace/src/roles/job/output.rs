@@ -164,15 +164,17 @@ impl Transaction<'_> {
         self.0.context.first_delivery_error().map_or(Ok(()), Err)
     }
 
-    /// Commits the rows with the offsets they were made from. `epoch` is kept in the offsets' metadata.
+    /// Commits the rows with the offsets they were made from. `epoch`, and the mark of its entry in the log, are kept in the offsets'
+    /// metadata.
     pub(crate) fn commit(
         self,
         group: ConsumerGroupMetadata,
         offsets: &BTreeMap<Place, i64>,
         epoch: u64,
+        mark: Option<u32>,
     ) -> Result<(), KafkaError> {
         let offsets = list(offsets.iter().map(|(place, next)| (place, Offset::Offset(*next))))?;
-        let metadata = epoch_metadata(epoch);
+        let metadata = epoch_metadata(epoch, mark);
         for mut element in offsets.elements() {
             element.set_metadata(&metadata);
         }
@@ -181,14 +183,21 @@ impl Transaction<'_> {
     }
 }
 
-/// What committed offsets say of the epoch they belong to.
-pub(crate) fn epoch_metadata(epoch: u64) -> String {
-    format!("millrace epoch={epoch}")
+/// What committed offsets say of the epoch they belong to, and of its entry in the log.
+pub(crate) fn epoch_metadata(epoch: u64, mark: Option<u32>) -> String {
+    match mark {
+        Some(mark) => format!("millrace epoch={epoch} entry={mark:08x}"),
+        None => format!("millrace epoch={epoch}"),
+    }
 }
 
-/// The epoch named by an offset's metadata; `None` when it is not ours.
-pub(crate) fn epoch_of(metadata: &str) -> Option<u64> {
-    metadata.strip_prefix("millrace epoch=")?.parse().ok()
+/// The epoch, and the mark of its entry, named by an offset's metadata; `None` when it is not ours.
+pub(crate) fn epoch_of(metadata: &str) -> Option<(u64, Option<u32>)> {
+    let text = metadata.strip_prefix("millrace epoch=")?;
+    match text.split_once(" entry=") {
+        Some((epoch, mark)) => Some((epoch.parse().ok()?, Some(u32::from_str_radix(mark, 16).ok()?))),
+        None => Some((text.parse().ok()?, None)),
+    }
 }
 
 /// A record as it was received, wherever it is kept.
@@ -257,7 +266,10 @@ mod tests {
 
     #[test]
     fn metadata_goes_round() {
-        assert_eq!(epoch_of(&epoch_metadata(42)), Some(42));
+        for mark in [None, Some(0), Some(u32::MAX)] {
+            assert_eq!(epoch_of(&epoch_metadata(42, mark)), Some((42, mark)));
+        }
+        assert_eq!(epoch_of("millrace epoch=42 entry="), None);
         assert_eq!(epoch_of(""), None);
         assert_eq!(epoch_of("moved by hand"), None);
     }

@@ -48,7 +48,7 @@ pub(crate) fn restore(
         let (starts, given) = takeover::take_over(found, input, job)?;
         state.snapshot(job)?;
         state.settle()?;
-        output.begin()?.commit(input.group()?, &starts, job.epoch())?;
+        output.begin()?.commit(input.group()?, &starts, job.epoch(), None)?;
         input.assign(starts)?;
         return Ok(given);
     }
@@ -110,9 +110,11 @@ fn refuse_gone(input: &Input, places: &[Place], job: &Job, entries: &[EpochEntry
 
 /// Adds what Kafka says to what the disk says.
 pub(super) fn facts(committed: &BTreeMap<Place, Committed>, disk: RecoveryFacts) -> RecoveryFacts {
-    let epochs: Vec<Option<u64>> = committed.values().map(|committed| epoch_of(&committed.metadata)).collect();
+    let epochs: Vec<_> = committed.values().map(|committed| epoch_of(&committed.metadata)).collect();
+    let (committed_epoch, committed_mark) = epochs.iter().flatten().max().copied().unzip();
     RecoveryFacts {
-        committed_epoch: epochs.iter().flatten().max().copied(),
+        committed_epoch,
+        committed_mark: committed_mark.flatten(),
         foreign_offsets: epochs.iter().any(Option::is_none),
         ..disk
     }

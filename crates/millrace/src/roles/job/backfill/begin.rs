@@ -134,7 +134,7 @@ pub(super) fn begin(
     if resumed.is_none() {
         // From here on the job is at its beginning, whatever it was before: the state follows the offsets.
         note.begin(since)?;
-        output.begin()?.commit(input.group()?, &begin.positions, 0)?;
+        output.begin()?.commit(input.group()?, &begin.positions, 0, None)?;
         state.forget_after(0)?;
     }
     Ok(begin)

@@ -405,7 +405,7 @@ impl Running<'_> {
             }
             self.progress_at = Some(Instant::now());
         }
-        transaction.commit(self.input.group()?, &self.positions, self.job.epoch())?;
+        transaction.commit(self.input.group()?, &self.positions, self.job.epoch(), self.state.mark())?;
         if self.snapshot_at.elapsed() >= self.settings.snapshot_interval {
             self.state.snapshot(&self.job)?;
             self.snapshot_at = Instant::now();
