@@ -34,7 +34,7 @@ pub async fn fill(store: &Store, tables: &[Contract], batches: &[LiveBatch]) -> 
         for row in &batch.rows {
             let cells = table.columns().iter();
             let cells = cells.map(|column| param(column.sql_type, row.get(&column.name).unwrap_or(&Value::Null)));
-            write.upsert(table, cells.collect())?;
+            write.upsert(table, cells.collect::<Vec<_>>())?;
         }
     }
     store.write(&write).await

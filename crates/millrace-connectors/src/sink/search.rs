@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A document's id is the row's key, its version the record's offset: the same record written again changes nothing, and an
-//! older one never replaces a newer. So at least once from Kafka is once in the index.
+//! older one never replaces a newer. So at least once from Kafka is once in the index. Of the versions in one request only the last
+//! is sent; should it be refused, the one before it.
 //!
 //! Reading order: `settings` → `server` → `index` (mappings, ids, dates) → `bulk` (what the answer means) → `session` (the loop) →
 //! `retention` (what leaves). Beside them `saved`: what Kibana and OpenSearch Dashboards show of the indices.

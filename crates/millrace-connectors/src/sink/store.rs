@@ -9,9 +9,10 @@
 //!                          sinks share the work, divides the partitions
 //! ```
 //!
-//! Reading order: `settings` (limits) → `row` (a record as a row) → `session` (the loop) → `write` (retries, halves) →
+//! Reading order: `settings` (limits) → `row` (a record as a row, its `cells`) → `session` (the loop) → `write` (retries, halves) →
 //! `letters` (records set aside) → `history` (progress for trends) → `retention` (what leaves).
 
+mod cells;
 mod history;
 mod letters;
 mod retention;

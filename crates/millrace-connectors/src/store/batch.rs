@@ -23,7 +23,7 @@ pub struct OffsetAdvance {
 #[derive(Clone, Debug)]
 pub struct WriteBatch {
     pub(super) sink: String,
-    pub(super) tables: Vec<(Arc<Table>, Vec<Vec<Param>>)>,
+    pub(super) tables: Vec<(Arc<Table>, Vec<Arc<Vec<Param>>>)>,
     pub(super) advances: Vec<OffsetAdvance>,
 }
 
@@ -37,7 +37,8 @@ impl WriteBatch {
     ///
     /// # Errors
     /// `Internal`: the row has another shape than the table.
-    pub fn upsert(&mut self, table: &Arc<Table>, row: Vec<Param>) -> Result<(), StoreError> {
+    pub fn upsert(&mut self, table: &Arc<Table>, row: impl Into<Arc<Vec<Param>>>) -> Result<(), StoreError> {
+        let row = row.into();
         table.check(&row)?;
         match self.tables.iter_mut().find(|(known, _)| known.name() == table.name()) {
             Some((_, rows)) => rows.push(row),
@@ -63,13 +64,13 @@ impl WriteBatch {
 }
 
 /// The last row of each key, in order of arrival: PostgreSQL refuses to touch a row twice in a statement.
-pub(super) fn last_of_each_key<'a>(table: &Table, rows: &'a [Vec<Param>]) -> Vec<&'a [Param]> {
+pub(super) fn last_of_each_key<'a>(table: &Table, rows: &'a [Arc<Vec<Param>>]) -> Vec<&'a [Param]> {
     let mut last: HashMap<Vec<u8>, usize> = HashMap::with_capacity(rows.len());
     for (at, row) in rows.iter().enumerate() {
         last.insert(key_bytes(table.key(), row), at);
     }
     if last.len() == rows.len() {
-        return rows.iter().map(Vec::as_slice).collect();
+        return rows.iter().map(|row| row.as_slice()).collect();
     }
     let mut kept: Vec<usize> = last.into_values().collect();
     kept.sort_unstable();
@@ -170,7 +171,7 @@ mod tests {
     fn the_last_row_of_a_key_wins() {
         let table = Table::of(&samples::contract(&["store_id", "orders"])).expect("a table");
         let row = |store: Param, orders: Param, share: f64| {
-            vec![Param::Null, store, orders, Param::Number(share), Param::Null, Param::Null]
+            Arc::new(vec![Param::Null, store, orders, Param::Number(share), Param::Null, Param::Null])
         };
         let rows = [
             row(text("a"), Param::Integer(1), 1.0),

@@ -19,7 +19,7 @@ pub async fn keep(store: &Store, table: &Arc<Table>, rows: &[Value]) -> Result<(
     let mut write = WriteBatch::new("fixture");
     for row in rows {
         let cells = table.columns().iter();
-        write.upsert(table, cells.map(|column| param(column.sql_type, &row[&column.name])).collect())?;
+        write.upsert(table, cells.map(|column| param(column.sql_type, &row[&column.name])).collect::<Vec<_>>())?;
     }
     store.write(&write).await
 }

@@ -31,7 +31,7 @@ pub(super) struct Index {
 }
 
 /// Where a row goes.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Target {
     pub(super) index: String,
     pub(super) id: String,

@@ -14,7 +14,7 @@ use rdkafka::message::BorrowedMessage;
 use serde_json::Value;
 
 use super::bulk::{Document, Fate, body, fates};
-use super::index::Index;
+use super::index::{Index, Target};
 use super::retention::delete_past;
 use super::server::Server;
 use super::settings::{
@@ -178,35 +178,35 @@ impl<'a> Session<'a> {
     async fn write(&mut self, taken: &[Taken], shutdown: &mut Shutdown) -> Result<bool, SinkError> {
         let policy = RetryPolicy::default();
         let mut refused: Vec<(&Taken, String, String)> = Vec::new();
-        let mut open: Vec<&Taken> = Vec::new();
         for one in taken {
-            match &one.document {
-                Ok(_) => open.push(one),
-                Err((code, reason)) => refused.push((one, code.clone(), reason.clone())),
+            if let Err((code, reason)) = &one.document {
+                refused.push((one, code.clone(), reason.clone()));
             }
         }
+        let (mut versions, mut open) = last_versions(taken);
         let (mut failures, mut at_once) = (0, open.len().max(1));
         while !open.is_empty() {
             let now_tried = at_once.min(open.len());
             let (again, asked) = match self.bulk(&open[..now_tried]).await {
                 Ok(Bulk::Fates(fates)) => {
                     let mut again = Vec::new();
-                    let mut last = String::new();
+                    let mut last = None;
                     for (one, fate) in open.drain(..now_tried).zip(fates) {
                         match fate {
                             Fate::Taken | Fate::Older => {}
                             Fate::Again(why) => {
-                                last = why;
+                                last = Some(why);
                                 again.push(one);
                             }
-                            Fate::Refused(why) => refused.push((one, REFUSED.into(), why)),
+                            Fate::Refused(why) => {
+                                refused.push((one, REFUSED.into(), why));
+                                again.extend(versions.before(one));
+                            }
                         }
                     }
-                    let waits = !again.is_empty();
-                    // In the order they came: a newer version of the same document is behind the older one.
                     again.append(&mut open);
                     open = again;
-                    (waits.then_some(last), None)
+                    (last, None)
                 }
                 Ok(Bulk::TooLarge) if now_tried == 1 => {
                     let one = open.remove(0);
@@ -215,6 +215,7 @@ impl<'a> Session<'a> {
                         REFUSED.into(),
                         "the server takes no request as large as this one document".into(),
                     ));
+                    open.extend(versions.before(one));
                     (None, None)
                 }
                 Ok(Bulk::TooLarge) => {
@@ -335,6 +336,29 @@ impl<'a> Session<'a> {
             tracing::warn!(%error, "offsets of the search sink are not kept; the next start writes some documents again");
         }
     }
+}
+
+/// Versions of documents that a newer one of the same request replaces: nobody would see them.
+struct Versions<'a>(HashMap<&'a Target, Vec<&'a Taken>>);
+
+impl<'a> Versions<'a> {
+    /// What is in the index when this one is refused.
+    fn before(&mut self, refused: &Taken) -> Option<&'a Taken> {
+        self.0.get_mut(&refused.document.as_ref().ok()?.target)?.pop()
+    }
+}
+
+/// The last version of each document, in the order of the records, and those it replaces, the newest last.
+fn last_versions(taken: &[Taken]) -> (Versions<'_>, Vec<&Taken>) {
+    let mut versions: HashMap<&Target, Vec<&Taken>> = HashMap::new();
+    for one in taken {
+        if let Ok(document) = &one.document {
+            versions.entry(&document.target).or_default().push(one);
+        }
+    }
+    let mut last: Vec<&Taken> = versions.values_mut().filter_map(Vec::pop).collect();
+    last.sort_unstable_by(|a, b| (&a.place, a.offset).cmp(&(&b.place, b.offset)));
+    (Versions(versions), last)
 }
 
 /// What a `_bulk` came to.

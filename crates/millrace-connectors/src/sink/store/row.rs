@@ -1,9 +1,9 @@
 //! A record's value as a row of its table, or why it fits none.
 
-use millrace_model::Timestamp;
 use millrace_model::dead_letter::MalformedCode;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::cells::{Cell, cells};
 use crate::store::{Param, SqlType, Table};
 
 /// Why a record is no row of its table.
@@ -19,19 +19,25 @@ const NUL_CHARACTER: &str = "nul_character";
 
 /// Reads a value. A field that is missing is null: Spark leaves nulls out. Unknown fields are left in the topic.
 pub(super) fn row(table: &Table, value: Option<&[u8]>, partition: i32, offset: i64) -> Result<Vec<Param>, Misfit> {
-    let object = object(value)?;
+    let whole = |code: MalformedCode, reason: String| Misfit { code: code.name(), field: None, reason };
+    let value = value.ok_or_else(|| whole(MalformedCode::Empty, "the record has no value".into()))?;
     let own = if table.placed() { table.columns().len() - 2 } else { table.columns().len() };
+    let columns = &table.columns()[..own];
+    let cells = cells(columns, value).map_err(|error| match error.is_data() {
+        true => whole(MalformedCode::NotAnObject, "the value is no JSON object".into()),
+        false => whole(MalformedCode::NotJson, format!("the value is not JSON: {error}")),
+    })?;
     let mut row = Vec::with_capacity(table.columns().len());
-    for column in &table.columns()[..own] {
-        let cell = match object.get(&column.name) {
+    for (column, found) in columns.iter().zip(cells) {
+        row.push(match found {
+            Some(Cell::Fits(param)) => param,
             None if column.required => return Err(misfit(MalformedCode::MissingField, &column.name, "it is missing")),
-            Some(Value::Null) if column.required => {
+            Some(Cell::Other(Value::Null)) if column.required => {
                 return Err(misfit(MalformedCode::NullField, &column.name, "it must not be null"));
             }
-            None | Some(Value::Null) => Param::Null,
-            Some(value) => cell(column.sql_type, value, &column.name)?,
-        };
-        row.push(cell);
+            None | Some(Cell::Other(Value::Null)) => Param::Null,
+            Some(Cell::Other(value)) => cell(column.sql_type, &value, &column.name)?,
+        });
     }
     if table.placed() {
         row.extend([Param::Integer(partition.into()), Param::Integer(offset)]);
@@ -39,41 +45,23 @@ pub(super) fn row(table: &Table, value: Option<&[u8]>, partition: i32, offset: i
     Ok(row)
 }
 
-fn object(value: Option<&[u8]>) -> Result<Map<String, Value>, Misfit> {
-    let whole = |code: MalformedCode, reason: String| Misfit { code: code.name(), field: None, reason };
-    let value = value.ok_or_else(|| whole(MalformedCode::Empty, "the record has no value".into()))?;
-    match serde_json::from_slice(value) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(whole(MalformedCode::NotAnObject, "the value is no JSON object".into())),
-        Err(error) => Err(whole(MalformedCode::NotJson, format!("the value is not JSON: {error}"))),
-    }
-}
-
+/// A value that was not taken at once: a list or a struct as its text, or why it does not fit.
 fn cell(sql_type: SqlType, value: &Value, field: &str) -> Result<Param, Misfit> {
-    let wrong =
-        || misfit(MalformedCode::WrongType, field, &format!("{} does not fit {}", short(value), sql_type.name()));
-    let text = |text: &str| {
-        if text.contains('\0') {
-            let reason = "its text holds U+0000, which PostgreSQL cannot store".into();
-            return Err(Misfit { code: NUL_CHARACTER, field: Some(field.into()), reason });
-        }
-        Ok(Param::Text(text.to_owned()))
+    let nul = || {
+        let reason = "its text holds U+0000, which PostgreSQL cannot store".into();
+        Misfit { code: NUL_CHARACTER, field: Some(field.into()), reason }
     };
     match (sql_type, value) {
-        (SqlType::Text, Value::String(value)) => text(value),
-        (SqlType::Integer, Value::Number(number)) => number.as_i64().map(Param::Integer).ok_or_else(wrong),
-        (SqlType::Number, Value::Number(number)) => number.as_f64().map(Param::Number).ok_or_else(wrong),
-        (SqlType::Boolean, Value::Bool(value)) => Ok(Param::Boolean(*value)),
-        (SqlType::Time, Value::String(value)) => Timestamp::parse(value.as_bytes()).map(Param::Time).ok_or_else(|| {
-            misfit(MalformedCode::BadTime, field, &format!("`{}` is not an RFC 3339 time", clip(value)))
-        }),
-        (SqlType::Json, Value::Array(_) | Value::Object(_)) => {
-            if holds_nul(value) {
-                return text("\0");
-            }
-            Ok(Param::Text(value.to_string()))
+        (SqlType::Text, Value::String(text)) if text.contains('\0') => Err(nul()),
+        (SqlType::Time, Value::String(value)) => {
+            Err(misfit(MalformedCode::BadTime, field, &format!("`{}` is not an RFC 3339 time", clip(value))))
         }
-        _ => Err(wrong()),
+        (SqlType::Json, Value::Array(_) | Value::Object(_)) if holds_nul(value) => Err(nul()),
+        (SqlType::Json, Value::Array(_) | Value::Object(_)) => Ok(Param::Text(value.to_string())),
+        _ => {
+            let reason = format!("{} does not fit {}", short(value), sql_type.name());
+            Err(misfit(MalformedCode::WrongType, field, &reason))
+        }
     }
 }
 
@@ -103,7 +91,7 @@ fn clip(text: &str) -> &str {
 mod tests {
     use super::*;
     use crate::store::samples;
-    use millrace_model::Contracts;
+    use millrace_model::{Contracts, Timestamp};
 
     fn read(table: &Table, value: &str) -> Result<Vec<Param>, (&'static str, Option<String>)> {
         row(table, Some(value.as_bytes()), 3, 42).map_err(|misfit| (misfit.code, misfit.field))
@@ -124,10 +112,25 @@ mod tests {
         ];
         assert_eq!(read(&table, full), Ok(cells));
         assert_eq!(read(&table, r#"{"store_id":null}"#), Ok(vec![Param::Null; 6]));
+        let other_order = r#"{"open":false,"x":{"orders":[1]},"orders":1,"share":-1e3,"orders":2,"store_id":"\u00e4"}"#;
+        let cells = vec![
+            Param::Null,
+            Param::Text("ä".into()),
+            Param::Integer(2),
+            Param::Number(-1_000.0),
+            Param::Boolean(false),
+            Param::Null,
+        ];
+        assert_eq!(read(&table, other_order), Ok(cells), "the last of two counts");
         let field = |name: &str| Some(name.to_owned());
         for (value, expected) in [
             ("", ("not_json", None)),
             ("[1]", ("not_an_object", None)),
+            ("7", ("not_an_object", None)),
+            (r#"{"orders":1}}"#, ("not_json", None)),
+            (r#"{"orders":1,"share":}"#, ("not_json", None)),
+            // What does not fit is told once the whole is known to be JSON.
+            (r#"{"orders":"1","share":"#, ("not_json", None)),
             (r#"{"orders":1.5}"#, ("wrong_type", field("orders"))),
             (r#"{"orders":9223372036854775808}"#, ("wrong_type", field("orders"))),
             (r#"{"orders":"1"}"#, ("wrong_type", field("orders"))),

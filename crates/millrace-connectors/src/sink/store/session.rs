@@ -31,7 +31,7 @@ pub(super) struct Taken {
     pub(super) key: Option<Vec<u8>>,
     pub(super) value: Option<Vec<u8>>,
     /// Its row, or why it is none; `None`: only its offset counts.
-    pub(super) row: Option<Result<Vec<Param>, Misfit>>,
+    pub(super) row: Option<Result<Arc<Vec<Param>>, Misfit>>,
 }
 
 pub(super) struct Session<'a> {
@@ -189,7 +189,7 @@ impl<'a> Session<'a> {
             time: message.timestamp().to_millis().map(Timestamp::from_millis),
             key: message.key().map(<[u8]>::to_vec),
             value: message.payload().map(<[u8]>::to_vec),
-            row: known.map(|(_, table)| row(table, message.payload(), partition, offset)),
+            row: known.map(|(_, table)| row(table, message.payload(), partition, offset).map(Arc::new)),
         }
     }
 

@@ -128,7 +128,7 @@ fn batch(
         let (Some(Ok(row)), Some(table)) = (&taken.row, tables.get(&taken.place.topic)) else {
             continue;
         };
-        batch.upsert(table, row.clone())?;
+        batch.upsert(table, Arc::clone(row))?;
         if &*taken.place.topic == JOB_PROGRESS
             && let Some(row) = taken.value.as_deref().and_then(history::row)
         {
