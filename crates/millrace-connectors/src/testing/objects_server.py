@@ -32,7 +32,12 @@ class Kept:
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
             return self.application(environ, start_response)
         chunked = environ.get("wsgi.input_terminated")
-        body = environ["wsgi.input"].read(-1 if chunked else int(environ.get("CONTENT_LENGTH") or 0))
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(-1 if chunked else length)
+        if not chunked and len(body) < length:
+            # Who sent it died meanwhile: S3 keeps no part of it.
+            start_response("400 IncompleteBody", [("Content-Length", "0")])
+            return []
         request = {name: value for name, value in environ.items() if isinstance(value, (str, dict))}
         request.pop("HTTP_TRANSFER_ENCODING", None)
         request["CONTENT_LENGTH"] = str(len(body))

@@ -44,10 +44,28 @@ impl Spark {
         self.cluster.start(CONNECT, &mut |step| println!("{step}")).unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// CPU seconds of Spark so far.
+    pub(crate) fn cpu(&self) -> f64 {
+        let node = self.cluster.file().node(CONNECT).expect("it has Spark");
+        cpu_of(node.process.as_ref().expect("it runs").pid)
+    }
+
     pub(crate) fn log(&self) -> String {
         let node = self.cluster.file().node(CONNECT).expect("it has Spark");
         std::fs::read_to_string(&node.log).unwrap_or_default()
     }
+}
+
+/// CPU seconds of a process and those it started, so far.
+pub(crate) fn cpu_of(pid: u32) -> f64 {
+    let read = |what: &str| std::fs::read_to_string(format!("/proc/{pid}/{what}")).unwrap_or_default();
+    let stat = read("stat");
+    // Behind the name, which is in brackets: user and system time are fields 12 and 13, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    let children = read(&format!("task/{pid}/children"));
+    let of_children: f64 = children.split_whitespace().filter_map(|child| child.parse().ok()).map(cpu_of).sum();
+    (ticks(11) + ticks(12)) as f64 / 100.0 + of_children
 }
 
 impl Drop for Spark {

@@ -20,11 +20,11 @@ use millrace_spark::{
     SparkStatic, SparkTable, SparkTakeover, SparkTrigger, SparkView,
 };
 
+use super::job::takeover::last_rows;
 use super::job::trouble::{self, Stopped};
 use super::job::{JobStatus, fence, group_of};
 use super::jobs::JobHandle;
 use crate::settings::Settings;
-use crate::topic_scan::scan;
 
 /// What progress rows of this backend say.
 const BACKEND: &str = "spark";
@@ -231,13 +231,8 @@ impl Teller {
     ) -> anyhow::Result<Self> {
         let modes: BTreeMap<String, SparkOutputMode> =
             job.tables.iter().map(|table| (table.contract.name.clone(), table.output_mode)).collect();
-        let mut rows: BTreeMap<String, TableProgress> = BTreeMap::new();
-        runtime.block_on(scan(&kafka, &["job_progress"], |record| {
-            let row = record.value.and_then(|value| serde_json::from_slice::<TableProgress>(value).ok());
-            if let Some(row) = row.filter(|row| modes.contains_key(&row.table)) {
-                rows.insert(row.table.clone(), row);
-            }
-        }))?;
+        let tables: Vec<String> = modes.keys().cloned().collect();
+        let mut rows = last_rows(&kafka, &runtime, &tables)?;
         let cluster = Cluster::new(&kafka, &group_of(&job.name))?;
         told_to_stop(&cluster, &runtime, rows.values().filter(|row| row.backend != BACKEND))?;
         let found = |row: &TableProgress| match row.backend.as_str() {

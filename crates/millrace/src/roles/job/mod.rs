@@ -17,7 +17,7 @@ mod memory;
 pub(crate) mod output;
 mod recovery;
 mod status;
-mod takeover;
+pub(crate) mod takeover;
 pub(crate) mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
