@@ -134,7 +134,8 @@ impl<'de> Visitor<'de> for OfColumn {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Cell, E> {
         Ok(match self.0 {
-            SqlType::Number => Cell::Fits(Param::Number(value)),
+            // SQLite keeps no negative zero, and nobody wants to read one: both stores hold the same.
+            SqlType::Number => Cell::Fits(Param::Number(value + 0.0)),
             _ => Cell::Other(value.into()),
         })
     }

@@ -122,6 +122,8 @@ mod tests {
             Param::Null,
         ];
         assert_eq!(read(&table, other_order), Ok(cells), "the last of two counts");
+        let zero = read(&table, r#"{"share":-0.0}"#).expect("a row");
+        assert!(matches!(zero[3], Param::Number(zero) if zero.is_sign_positive()), "{zero:?}");
         let field = |name: &str| Some(name.to_owned());
         for (value, expected) in [
             ("", ("not_json", None)),
