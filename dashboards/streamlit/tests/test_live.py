@@ -46,9 +46,10 @@ WATCH = """(() => {
   };
   look();
 })()"""
+# A chart that had nothing to show yet when the watch began may get its first drawing.
 KEPT = """[window.mark === 'loaded once', window.removed, window.faded,
   window.nodes.length > 0 && window.nodes.every(node => node.isConnected),
-  window.drawings.every((drawing, at) => window.nodes[at].querySelector('svg') === drawing)]"""
+  window.drawings.filter((drawing, at) => drawing && window.nodes[at].querySelector('svg') !== drawing).length]"""
 
 
 @dataclass
@@ -117,8 +118,8 @@ def test_numbers_move_by_themselves_and_nothing_flickers(running: Running, page:
         if what not in (FIGURES, TILES) or page in ("", "sessions") or (what is FIGURES and page == "health"):
             browser.run(f"window.before = {before[at]!r}")
             browser.wait_for(f"({what}) !== window.before", 60)
-    same_page, removed, faded, same_nodes, same_drawings = browser.run(KEPT)
-    assert (same_page, removed, faded, same_nodes, same_drawings) == (True, 0, 0, True, True)
+    same_page, removed, faded, same_nodes, drawn_anew = browser.run(KEPT)
+    assert (same_page, removed, faded, same_nodes, drawn_anew) == (True, 0, 0, True, 0)
     assert browser.run(FAULTS) == "" and browser.problems == []
     overflow = browser.run("document.querySelector('[data-testid=stMain]').scrollWidth - innerWidth")
     assert overflow <= 0, f"the page is {overflow} pixels too wide"
