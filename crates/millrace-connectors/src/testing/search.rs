@@ -72,7 +72,7 @@ impl Search {
         let log = self.folder.path().join("log");
         let file = File::create(&log).map_err(|e| e.to_string())?;
         let mut java = Command::new("java");
-        java.args(["-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+        java.args(["-Xms512m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
         java.arg(format!("-Dlog4j2.configurationFile={}", jars.join("log4j2.properties").display()));
         java.args(["-Dlog4j2.disable.jmx=true", "-Dlog4j.shutdownHookEnabled=false", "-Dio.netty.noUnsafe=true"]);
         java.args([

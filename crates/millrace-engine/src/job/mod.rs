@@ -12,6 +12,7 @@
 //! the epochs since the last snapshot (see [`crate::state`]).
 
 mod account;
+mod decoded;
 mod profile;
 mod saved;
 mod source;
@@ -33,6 +34,7 @@ use millrace_model::progress::TableProgress;
 use crate::error::EngineError;
 use crate::plan::{JobPlan, StaticTables};
 use account::Account;
+pub use decoded::{DecodedRecords, DecodedSpan, TopicDecoder};
 pub(crate) use profile::Meter;
 pub use profile::OperatorProfile;
 pub(crate) use saved::{SavedHead, SavedJob, TableNumbers};
@@ -87,6 +89,15 @@ pub struct SourceBatch<'a> {
     pub source: &'a str,
     /// Its records.
     pub records: Vec<SourceRecord<'a>>,
+    /// The same records decoded, each span of one partition, in this order; empty when that is still to be done.
+    pub decoded: Vec<DecodedSpan<'a>>,
+}
+
+impl<'a> SourceBatch<'a> {
+    /// Records that are to be decoded here.
+    pub fn new(source: &'a str, records: Vec<SourceRecord<'a>>) -> Self {
+        SourceBatch { source, records, decoded: Vec::new() }
+    }
 }
 
 /// Rows a table gives in an epoch.

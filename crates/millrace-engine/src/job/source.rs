@@ -1,5 +1,6 @@
 //! A source of a job: decodes its records once for all statements, and drops repeats.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -11,6 +12,7 @@ use datafusion::common::Result;
 use millrace_codec::{DecodeLimits, Decoder, Needed};
 use millrace_model::{Contract, Role};
 
+use super::decoded::rows_of;
 use super::profile::{Meter, OperatorProfile};
 use super::watermark::EventTimes;
 use super::{JobSettings, MalformedRecord, SourceBatch, record_number};
@@ -54,7 +56,7 @@ pub(crate) struct PartitionCounts {
 }
 
 /// What a record may be. A row of another table is of a window, and that may end days after the row was written: no clock is wrong.
-fn limits(contract: &Contract, settings: &JobSettings) -> DecodeLimits {
+pub(super) fn limits(contract: &Contract, settings: &JobSettings) -> DecodeLimits {
     match contract.role {
         Role::Result => DecodeLimits { future_micros_max: i64::MAX, ..settings.decode },
         _ => settings.decode,
@@ -114,7 +116,7 @@ impl Source {
         self.batches.clear();
     }
 
-    /// Decodes a batch, partition by partition.
+    /// Decodes a batch, partition by partition, or takes what was decoded before.
     pub(crate) fn decode(
         &mut self,
         at: usize,
@@ -124,28 +126,33 @@ impl Source {
     ) -> std::result::Result<Decoded, EngineError> {
         let started = self.meter.start();
         let mut decoded = Decoded::default();
+        let mut spans = batch.decoded.as_slice();
         let mut from = 0;
         while from < batch.records.len() {
             let partition = batch.records[from].partition;
             let same = batch.records[from..].iter().take_while(|record| record.partition == partition).count();
             let mut counts = PartitionCounts { partition, records: same as u64, ..PartitionCounts::default() };
-            let mut numbers = Vec::with_capacity(same);
-            for record in from..from + same {
-                let received = &batch.records[record];
-                match self.decoder.push(received.value, received.time) {
-                    Ok(()) => numbers.push(record_number(at, record)),
-                    Err(error) => {
-                        counts.malformed += 1;
-                        malformed.push(MalformedRecord { batch: at, record, malformed: error });
-                    }
+            let before = malformed.len();
+            let rows = match spans.is_empty() {
+                true => Ok(self.rows_here(at, batch, from..from + same, malformed)),
+                false => {
+                    let mut covered = 0;
+                    let of_partition = spans.iter().take_while(|span| {
+                        covered += span.len;
+                        covered <= same
+                    });
+                    let (these, others) = spans.split_at(of_partition.count());
+                    spans = others;
+                    rows_of(these, self.decoder.schema(), at, from, malformed)
                 }
-            }
+            };
+            counts.malformed = (malformed.len() - before) as u64;
             from += same;
-            if let Some(rows) = self.partition_rows(partition, numbers, times, &mut counts).map_err(|error| {
-                EngineError::Expression { table: self.name().to_owned(), message: error.strip_backtrace() }
-            })? {
-                self.batches.push(rows);
-            }
+            let rows = rows.and_then(|(rows, numbers)| self.partition_rows(partition, rows, numbers, times, &mut counts));
+            self.batches.extend(rows.map_err(|error| EngineError::Expression {
+                table: self.name().to_owned(),
+                message: error.strip_backtrace(),
+            })?);
             decoded.partitions.push(counts);
         }
         if self.meter.on {
@@ -156,15 +163,34 @@ impl Source {
         Ok(decoded)
     }
 
+    /// Decodes records of one partition; gives the rows and the numbers of their records.
+    fn rows_here(
+        &mut self,
+        at: usize,
+        batch: &SourceBatch<'_>,
+        records: Range<usize>,
+        malformed: &mut Vec<MalformedRecord>,
+    ) -> (RecordBatch, Vec<i64>) {
+        let mut numbers = Vec::with_capacity(records.len());
+        for record in records {
+            let received = &batch.records[record];
+            match self.decoder.push(received.value, received.time) {
+                Ok(()) => numbers.push(record_number(at, record)),
+                Err(error) => malformed.push(MalformedRecord { batch: at, record, malformed: error }),
+            }
+        }
+        (self.decoder.finish(), numbers)
+    }
+
     /// The decoded rows of one partition: numbered, without repeats.
     fn partition_rows(
         &mut self,
         partition: i32,
+        rows: RecordBatch,
         numbers: Vec<i64>,
         times: &mut EventTimes,
         counts: &mut PartitionCounts,
     ) -> Result<Option<RecordBatch>> {
-        let rows = self.decoder.finish();
         if rows.num_rows() == 0 {
             return Ok(None);
         }

@@ -78,7 +78,7 @@ fn join_rate() {
                     time: None,
                     value: Some(stream.1[at].as_bytes()),
                 };
-                SourceBatch { source, records: range.map(record).collect() }
+                SourceBatch::new(source, range.map(record).collect())
             })
             .collect();
         let output = job.run(&input, &Advance::Live { idle: Default::default(), ended: Default::default() });

@@ -3,6 +3,7 @@
 //! Records come disordered within the watermark's delay, over 1 to 4 partitions, in epochs of any size, some of them empty;
 //! between epochs the job is sometimes saved and loaded. Every case prints its seed when it fails.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -11,8 +12,9 @@ use millrace_model::{Contracts, Timestamp};
 
 use super::NoStatics;
 use crate::batch::BatchSession;
-use crate::job::{Advance, SourceBatch, SourceRecord};
-use crate::{Job, JobSettings, PipelineFile, plan_pipelines};
+use crate::job::{Advance, DecodedRecords, DecodedSpan, SourceBatch, SourceRecord, TopicDecoder};
+use crate::plan::SourcePlan;
+use crate::{Job, JobPlan, JobSettings, PipelineFile, plan_pipelines};
 
 const SECOND: i64 = 1_000_000;
 /// 2026-01-01T10:00:00Z
@@ -133,7 +135,7 @@ fn text_of(row: &[u8]) -> String {
     String::from_utf8_lossy(row).into_owned()
 }
 
-fn job(query: &str, partitions: u64) -> Job {
+fn plan(query: &str) -> JobPlan {
     let watermarked = |stream: &str| format!("STREAM {stream} WATERMARK event_time DELAY OF INTERVAL 60 SECONDS");
     let query = query.replace("{c}", &watermarked("clicks")).replace("{o}", &watermarked("orders"));
     let columns = "(event_time TIMESTAMP, id STRING, k STRING, n BIGINT)";
@@ -144,21 +146,58 @@ fn job(query: &str, partitions: u64) -> Job {
     let file = PipelineFile { path: "oracle.sql".into(), text };
     let planned = plan_pipelines(std::slice::from_ref(&file), &Contracts::builtin(), &NoStatics);
     let (mut plans, _) = planned.unwrap_or_else(|errors| panic!("{}", errors[0].with_excerpt(&file.text)));
-    let mut job = Job::new(plans.remove(0), JobSettings::default()).expect("a job");
+    plans.remove(0)
+}
+
+fn job(query: &str, partitions: u64) -> Job {
+    let mut job = Job::new(plan(query), JobSettings::default()).expect("a job");
     for source in ["clicks", "orders"] {
         job.set_partitions(source, 0..partitions as i32);
     }
     job
 }
 
+/// Decodes every column of a source, as for several jobs.
+fn decoders(query: &str) -> BTreeMap<String, TopicDecoder> {
+    let decoder = |source: &SourcePlan| {
+        let columns = source.contract.columns.iter().map(|column| column.name.clone()).collect();
+        (source.contract.name.clone(), TopicDecoder::new(&source.contract, &columns, &JobSettings::default()))
+    };
+    plan(query).sources.iter().map(decoder).collect()
+}
+
+/// Decodes records of a batch before the job takes them: a few at a time, one partition each.
+fn decoded(records: &[SourceRecord<'_>], decoder: &mut TopicDecoder, dice: &mut Dice) -> Vec<(DecodedRecords, usize)> {
+    let mut all = Vec::new();
+    for of_partition in records.chunk_by(|a, b| a.partition == b.partition) {
+        for some in of_partition.chunks(1 + dice.below(7) as usize) {
+            all.push((decoder.decode(some.iter().map(|record| (record.value, record.time))), some.len()));
+        }
+    }
+    all
+}
+
+/// Spans over all of it, some in two halves.
+fn spans<'a>(decoded: &'a [(DecodedRecords, usize)], dice: &mut Dice) -> Vec<DecodedSpan<'a>> {
+    let mut spans = Vec::new();
+    for (records, count) in decoded {
+        let half = dice.below(*count as u64) as usize;
+        let halves = [(0, half), (half, count - half)].into_iter().filter(|(_, len)| *len > 0);
+        spans.extend(halves.map(|(from, len)| DecodedSpan { records, from, len }));
+    }
+    spans
+}
+
 fn stream_answer(query: &str, streams: &[Vec<Row>; 2], partitions: u64, dice: &mut Dice) -> Vec<String> {
     let mut running = job(query, partitions);
+    // Half of the runs take records that were decoded before, as jobs do that share a reader.
+    let mut decoders = (dice.below(2) == 0).then(|| decoders(query));
     let texts = streams.each_ref().map(|rows| rows.iter().map(json).collect::<Vec<_>>());
     let (mut from, mut given) = ([0, 0], Vec::new());
     let most = [3, 12, 60][dice.below(3) as usize];
     let mut ends = 0;
     while ends < 2 {
-        let mut batches = Vec::new();
+        let (mut taken, mut kept) = (Vec::new(), Vec::new());
         for (stream, source) in ["clicks", "orders"].into_iter().enumerate() {
             let to = (from[stream] + dice.below(most + 1) as usize).min(streams[stream].len());
             let mut records: Vec<SourceRecord<'_>> = (from[stream]..to)
@@ -171,8 +210,15 @@ fn stream_answer(query: &str, streams: &[Vec<Row>; 2], partitions: u64, dice: &m
                 .collect();
             records.sort_by_key(|record| record.partition);
             from[stream] = to;
-            batches.push(SourceBatch { source, records });
+            let decoder = decoders.as_mut().and_then(|decoders| decoders.get_mut(source));
+            kept.push(decoder.map_or_else(Vec::new, |decoder| decoded(&records, decoder, dice)));
+            taken.push((source, records));
         }
+        let batches: Vec<SourceBatch<'_>> = taken
+            .into_iter()
+            .zip(&kept)
+            .map(|((source, records), kept)| SourceBatch { source, records, decoded: spans(kept, dice) })
+            .collect();
         let over = from[0] == streams[0].len() && from[1] == streams[1].len();
         let ended = if ends > 0 { ["clicks", "orders"].map(str::to_owned).into() } else { Default::default() };
         let output = running.run(&batches, &Advance::Live { idle: Default::default(), ended }).expect("rows");

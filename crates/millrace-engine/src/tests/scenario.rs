@@ -298,18 +298,14 @@ impl Run<'_> {
 pub(super) fn input(batches: &[(String, i64, Vec<String>)]) -> Vec<SourceBatch<'_>> {
     batches
         .iter()
-        .map(|(source, first, rows)| SourceBatch {
-            source,
-            records: rows
-                .iter()
-                .enumerate()
-                .map(|(at, row)| SourceRecord {
-                    partition: 0,
-                    offset: first + at as i64,
-                    time: Timestamp::parse(format!("{DAY}23:59:59Z").as_bytes()),
-                    value: Some(row.as_bytes()),
-                })
-                .collect(),
+        .map(|(source, first, rows)| {
+            let records = rows.iter().enumerate().map(|(at, row)| SourceRecord {
+                partition: 0,
+                offset: first + at as i64,
+                time: Timestamp::parse(format!("{DAY}23:59:59Z").as_bytes()),
+                value: Some(row.as_bytes()),
+            });
+            SourceBatch::new(source, records.collect())
         })
         .collect()
 }

@@ -33,7 +33,7 @@ fn epoch(job: &mut Job, keys: &[&str]) -> Vec<String> {
         time: None,
         value: Some(text.as_bytes()),
     });
-    let input = [SourceBatch { source: "s", records: records.collect() }];
+    let input = [SourceBatch::new("s", records.collect())];
     let advance = Advance::Live { idle: Default::default(), ended: Default::default() };
     let output = job.run(&input, &advance).expect("the rows can be evaluated");
     output

@@ -42,7 +42,7 @@ fn push(job: &mut Job, keys: std::ops::Range<usize>, second: i64) -> (u64, usize
         let texts: Vec<String> = keys.map(text).collect();
         let records =
             texts.iter().map(|text| SourceRecord { partition: 0, offset: 0, time: None, value: Some(text.as_bytes()) });
-        let input = [SourceBatch { source: "s", records: records.collect() }];
+        let input = [SourceBatch::new("s", records.collect())];
         let advance = Advance::Live { idle: Default::default(), ended: Default::default() };
         let mut give = |given: crate::job::TableRows| {
             rows += given.rows.iter().len() as u64;

@@ -235,7 +235,7 @@ impl Part {
             self.ended.extend(self.waiting.keys().filter(|source| tables_ended.contains(*source)).cloned());
         }
         let mut batches: Vec<SourceBatch<'_>> =
-            chunks.iter().map(|(source, chunk)| SourceBatch { source, records: chunk.records() }).collect();
+            chunks.iter().map(|(source, chunk)| SourceBatch::new(source, chunk.records())).collect();
         for (source, rows) in &waiting {
             let offset = self.offsets.entry(source.clone()).or_default();
             let records = rows
@@ -248,7 +248,7 @@ impl Part {
                     value: Some(row),
                 })
                 .collect();
-            batches.push(SourceBatch { source, records });
+            batches.push(SourceBatch::new(source, records));
             *offset += rows.len() as i64;
         }
         let mut idle = BTreeSet::new();

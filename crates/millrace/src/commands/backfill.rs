@@ -121,7 +121,7 @@ async fn all(
             runtime: &runtime,
             shutdown: &asked,
         };
-        let (engine, backfill, asked) = (run_settings(&place), backfill.clone(), asked.clone());
+        let (engine, backfill, asked) = (run_settings(&place, &[]), backfill.clone(), asked.clone());
         let bar = crate::progress::bar(0, "computing");
         let shown = bar.clone();
         let thread = std::thread::Builder::new().name(format!("job-{name}"));

@@ -53,7 +53,7 @@ pub(crate) fn batches<'a>(places: &'a [PastPlace], epoch: &'a PastEpoch) -> Vec<
     for (lane, runs) in &epoch.runs {
         let PastPlace { partition, source, .. } = &places[*lane];
         if batches.last().is_none_or(|batch| batch.source != source) {
-            batches.push(SourceBatch { source, records: Vec::new() });
+            batches.push(SourceBatch::new(source, Vec::new()));
         }
         let Some(batch) = batches.last_mut() else { continue };
         for run in runs {

@@ -11,6 +11,7 @@ use millrace_engine::{JobPlan, JobSettings};
 use millrace_model::names::did_you_mean;
 use millrace_model::{Contract, Role};
 
+use super::job::shared::Readers;
 use super::job::{INTAKE, JobRunSettings, StateMemory};
 use super::jobs::{self, JobHandle, MakePlan};
 use crate::commands::Invalid;
@@ -79,7 +80,8 @@ pub(crate) fn start(
         let planned = pipelines.plan(&statics).ok()?;
         planned.jobs.into_iter().find(|job| job.name == name)
     });
-    let started = jobs::start(embedded, &make_plan, &run_settings(place), place.runtime, place.shutdown);
+    let settings = run_settings(place, &embedded);
+    let started = jobs::start(embedded, &make_plan, &settings, place.runtime, place.shutdown);
     handles.extend(started.context("cannot start a job's thread")?);
     Ok(handles)
 }
@@ -129,9 +131,15 @@ pub(crate) fn check_on_spark(place: &JobPlace<'_>, jobs: &[JobPlan], _: &Pipelin
     check(place.settings, jobs).map(|()| Vec::new())
 }
 
-/// How jobs of this place run.
-pub(crate) fn run_settings(place: &JobPlace<'_>) -> JobRunSettings {
+/// How these jobs run.
+pub(crate) fn run_settings(place: &JobPlace<'_>, jobs: &[JobPlan]) -> JobRunSettings {
     let engine = &place.settings.engine;
+    let job = JobSettings {
+        decode: DecodeLimits { value_bytes_max: engine.record_bytes_max, ..DecodeLimits::default() },
+        groups_max: engine.groups_max,
+        state_bytes_max: engine.state_bytes_max,
+        ..JobSettings::default()
+    };
     JobRunSettings {
         kafka: place.kafka.clone(),
         state_root: place.data_dir.join("state"),
@@ -140,12 +148,8 @@ pub(crate) fn run_settings(place: &JobPlace<'_>) -> JobRunSettings {
         epoch_bytes_max: engine.epoch_bytes_max,
         idle_timeout: engine.idle_timeout,
         snapshot_interval: engine.snapshot_interval,
-        job: JobSettings {
-            decode: DecodeLimits { value_bytes_max: engine.record_bytes_max, ..DecodeLimits::default() },
-            groups_max: engine.groups_max,
-            state_bytes_max: engine.state_bytes_max,
-            ..JobSettings::default()
-        },
+        readers: Readers::new(jobs.iter().flat_map(|job| &job.sources), job.clone()),
+        job,
         memory: StateMemory::new(engine.state_bytes_max),
         runtime: place.runtime.clone(),
         spark_sessions: place.data_dir.join("spark").join("sessions"),

@@ -126,7 +126,7 @@ impl Input {
     }
 
     /// The next record, waiting at most this long.
-    fn poll(&self, wait: Duration) -> Result<Option<BorrowedMessage<'_>>, KafkaError> {
+    pub(super) fn poll(&self, wait: Duration) -> Result<Option<BorrowedMessage<'_>>, KafkaError> {
         match self.consumer.poll(wait) {
             None => Ok(None),
             Some(Ok(message)) => Ok(Some(message)),
@@ -141,6 +141,19 @@ impl Input {
         }
     }
 
+    /// Reads only these partitions, from where it has come to; the offsets of the others stay known.
+    pub(super) fn read_only(&self, wanted: impl Fn(&Place) -> bool) -> Result<(), KafkaError> {
+        let places = self.next.iter().filter(|(place, _)| wanted(place));
+        let list = list(places.map(|(place, offset)| (place, Offset::Offset(*offset))))?;
+        self.consumer.assign(&list).map_err(|error| KafkaError::of("assign partitions", &error))
+    }
+
+    /// The next offsets of a topic, by partition.
+    pub(super) fn next_of(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let of_topic = self.next.iter().filter(|(place, _)| place.0 == topic);
+        of_topic.map(|(place, next)| (place.1, *next)).collect()
+    }
+
     /// Takes records, at most the bounds: waits for the first one until `idle`, then gathers until `gather`, and takes what
     /// is there by then. Ordered by topic, partition and offset.
     pub(crate) fn take(
@@ -149,14 +162,12 @@ impl Input {
         gather: Instant,
         bounds: EpochBounds,
     ) -> Result<Vec<BorrowedMessage<'_>>, KafkaError> {
-        // A partition's records come in order, so only the partitions are sorted.
-        let mut parts: Vec<Vec<BorrowedMessage<'_>>> = Vec::new();
-        let (mut last, mut records, mut bytes) = (0, 0, 0);
-        while records < bounds.records_max && bytes < bounds.bytes_max {
+        let mut gathered = Gathered::default();
+        while gathered.records < bounds.records_max && gathered.bytes < bounds.bytes_max {
             let message = match self.poll(Duration::ZERO)? {
                 Some(message) => message,
                 None => {
-                    let deadline = if records == 0 { idle } else { gather };
+                    let deadline = if gathered.records == 0 { idle } else { gather };
                     let wait = deadline.saturating_duration_since(Instant::now());
                     if wait.is_zero() {
                         break;
@@ -165,22 +176,9 @@ impl Input {
                     message
                 }
             };
-            records += 1;
-            bytes += message.payload_len() + message.key_len();
-            let fits = |part: &Vec<BorrowedMessage<'_>>| part.last().is_some_and(|last| same_place(last, &message));
-            if !parts.get(last).is_some_and(fits) {
-                last = parts.iter().position(fits).unwrap_or(parts.len());
-            }
-            match parts.get_mut(last) {
-                Some(part) => part.push(message),
-                None => parts.push(vec![message]),
-            }
+            gathered.push(message);
         }
-        parts.sort_by(|a, b| (a[0].topic(), a[0].partition()).cmp(&(b[0].topic(), b[0].partition())));
-        for part in parts.iter_mut().filter(|part| !part.is_sorted_by_key(Message::offset)) {
-            part.sort_by_key(Message::offset);
-        }
-        Ok(parts.into_iter().flatten().collect())
+        Ok(gathered.by_place().into_iter().flatten().collect())
     }
 
     /// Takes what is there, waiting only when nothing is. In the order received: by partition that is the order of offsets.
@@ -239,9 +237,8 @@ impl Input {
         self.ends.get(place).copied()
     }
 
-    /// Partitions that are caught up and have been silent this long.
-    pub(crate) fn idle(&self, silent: Duration) -> BTreeSet<Place> {
-        let positions = self.positions();
+    /// Partitions that are caught up at these positions and have been silent this long.
+    pub(crate) fn idle(&self, silent: Duration, positions: &BTreeMap<Place, i64>) -> BTreeSet<Place> {
         let idle = self.heard.iter().filter(|(place, heard)| {
             let caught_up = self.end(place).is_some_and(|end| positions.get(place).is_some_and(|next| *next >= end));
             caught_up && heard.elapsed() >= silent
@@ -249,9 +246,8 @@ impl Input {
         idle.map(|(place, _)| place.clone()).collect()
     }
 
-    /// Records between the positions and the ends.
-    pub(crate) fn lag(&self) -> i64 {
-        let positions = self.positions();
+    /// Records between these positions and the ends.
+    pub(crate) fn lag(&self, positions: &BTreeMap<Place, i64>) -> i64 {
         self.ends.iter().map(|(place, end)| (end - positions.get(place).copied().unwrap_or(0)).max(0)).sum()
     }
 
@@ -277,6 +273,41 @@ pub(super) fn offsets(
     Ok(by_place(&answer))
 }
 
+/// Records taken, by partition.
+#[derive(Default)]
+pub(super) struct Gathered<'a> {
+    // A partition's records come in order, so only the partitions are sorted.
+    parts: Vec<Vec<BorrowedMessage<'a>>>,
+    last: usize,
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+}
+
+impl<'a> Gathered<'a> {
+    pub(super) fn push(&mut self, message: BorrowedMessage<'a>) {
+        self.records += 1;
+        self.bytes += message.payload_len() + message.key_len();
+        let fits = |part: &Vec<BorrowedMessage<'_>>| part.last().is_some_and(|last| same_place(last, &message));
+        if !self.parts.get(self.last).is_some_and(fits) {
+            self.last = self.parts.iter().position(fits).unwrap_or(self.parts.len());
+        }
+        match self.parts.get_mut(self.last) {
+            Some(part) => part.push(message),
+            None => self.parts.push(vec![message]),
+        }
+    }
+
+    /// Ordered by topic and partition, each partition by offset.
+    pub(super) fn by_place(self) -> Vec<Vec<BorrowedMessage<'a>>> {
+        let mut parts = self.parts;
+        parts.sort_by(|a, b| (a[0].topic(), a[0].partition()).cmp(&(b[0].topic(), b[0].partition())));
+        for part in parts.iter_mut().filter(|part| !part.is_sorted_by_key(Message::offset)) {
+            part.sort_by_key(Message::offset);
+        }
+        parts
+    }
+}
+
 /// Are two records of one topic? Its name is read only when the client's own note of it is another one.
 fn same_topic(a: &BorrowedMessage<'_>, b: &BorrowedMessage<'_>) -> bool {
     a.topic_ptr() == b.topic_ptr() || a.topic() == b.topic()
@@ -286,24 +317,21 @@ fn same_place(a: &BorrowedMessage<'_>, b: &BorrowedMessage<'_>) -> bool {
     a.partition() == b.partition() && same_topic(a, b)
 }
 
-/// Where the records of each topic begin in sorted messages: the engine numbers records by batch.
-pub(crate) fn batch_starts(messages: &[BorrowedMessage<'_>]) -> Vec<usize> {
-    let begins = |at: &usize| *at == 0 || !same_topic(&messages[at - 1], &messages[*at]);
-    (0..messages.len()).filter(begins).collect()
-}
-
-/// The records of an epoch as the engine takes them: by source, each by partition and offset. `messages` are sorted.
-pub(crate) fn batches<'a>(input: &'a Input, messages: &'a [BorrowedMessage<'a>]) -> Vec<SourceBatch<'a>> {
-    let record = |message: &'a BorrowedMessage<'a>| SourceRecord {
+/// A record as the engine takes it.
+pub(super) fn source_record<'a>(message: &'a BorrowedMessage<'_>) -> SourceRecord<'a> {
+    SourceRecord {
         partition: message.partition(),
         offset: message.offset(),
         time: message.timestamp().to_millis().map(Timestamp::from_millis),
         value: message.payload(),
-    };
+    }
+}
+
+/// The records of an epoch as the engine takes them: by source, each by partition and offset. `messages` are sorted.
+pub(crate) fn batches<'a>(input: &'a Input, messages: &'a [BorrowedMessage<'a>]) -> Vec<SourceBatch<'a>> {
     let topics = messages.chunk_by(same_topic);
-    let batch = |of_topic: &'a [BorrowedMessage<'a>]| SourceBatch {
-        source: input.source(of_topic[0].topic()),
-        records: of_topic.iter().map(record).collect(),
+    let batch = |of_topic: &'a [BorrowedMessage<'a>]| {
+        SourceBatch::new(input.source(of_topic[0].topic()), of_topic.iter().map(source_record).collect())
     };
     topics.map(batch).collect()
 }

@@ -13,10 +13,14 @@ pub(crate) mod backfill;
 mod ends;
 mod input;
 mod laps;
+mod letters;
+mod live;
 mod memory;
 pub(crate) mod output;
 mod recovery;
+pub(crate) mod shared;
 mod status;
+mod taken;
 pub(crate) mod takeover;
 pub(crate) mod trouble;
 
@@ -28,20 +32,21 @@ use std::time::{Duration, Instant};
 use millrace_connectors::kafka::{ClientSettings, KafkaError};
 use millrace_connectors::sink::SinkError;
 use millrace_connectors::{Ending, Shutdown};
-use millrace_engine::job::{Advance, EpochOutput, LateRecord};
+use millrace_engine::job::Advance;
 use millrace_engine::sql::Origin;
 use millrace_engine::state::{Claim, EpochEntry, Range, StateDir};
 use millrace_engine::{EngineError, Job, JobPlan, JobSettings, StaticTables};
-use millrace_model::dead_letter::DeadLetter;
 use millrace_model::progress::TableProgress;
 use millrace_model::{Classified, ErrorKind, Timestamp};
 
 use ends::Ends;
-use input::{EpochBounds, Input, Place, batch_starts, batches, ranges};
+use input::{EpochBounds, Input, Place};
 use laps::Laps;
+use live::Live;
 use memory::Share;
 pub(crate) use memory::StateMemory;
-use output::{Output, dead_letter};
+use output::Output;
+use shared::{Readers, Wanted};
 pub(crate) use status::{JobStatus, Seen, all_caught_up};
 use takeover::Given;
 
@@ -89,6 +94,8 @@ pub(crate) struct JobRunSettings {
     pub(crate) job: JobSettings,
     /// What the state of all jobs may take.
     pub(crate) memory: Arc<StateMemory>,
+    /// What reads topics for all jobs.
+    pub(crate) readers: Arc<Readers>,
     pub(crate) runtime: tokio::runtime::Handle,
     /// Folder with the sessions of jobs that Spark was not told to stop.
     pub(crate) spark_sessions: PathBuf,
@@ -143,7 +150,8 @@ pub(crate) fn run(
     job_settings.secret = (random(), random());
     // All jobs share it, and wait for each other.
     job_settings.state_bytes_max = usize::MAX;
-    let job = Job::new(plan, job_settings)?;
+    let wanted: Vec<Wanted> = plan.sources.iter().filter_map(Wanted::of).collect();
+    let mut job = Job::new(plan, job_settings)?;
     let name = job.name().to_owned();
     let group = group_of(&name);
     let sources: Vec<(String, String)> =
@@ -151,8 +159,11 @@ pub(crate) fn run(
     let claim = Claim::take(&settings.state_root, &name)?;
     // First the producer: it fences whoever still runs this job.
     let output = Output::new(&settings.kafka, &group)?;
-    let input = Input::new(&settings.kafka, &group, &sources)?;
-    let state = StateDir::open(claim)?;
+    let mut input = Input::new(&settings.kafka, &group, &sources)?;
+    let mut state = StateDir::open(claim)?;
+    let given = recovery::restore(&mut input, &output, &mut state, &mut job, settings)?;
+    let places = input.places()?;
+    let input = Live::new(input, wanted, &settings.readers, &settings.kafka, group.clone())?;
     let now = Instant::now();
     let mut running = Running {
         job,
@@ -168,14 +179,12 @@ pub(crate) fn run(
         progress_counts: 0,
         static_read: BTreeMap::new(),
         dead_letters_malformed: name == INTAKE,
-        given: Given::default(),
+        given,
         memory: settings.memory.share(&name),
         trouble: None,
         laps: Laps::new(),
     };
-    running.given =
-        recovery::restore(&mut running.input, &running.output, &mut running.state, &mut running.job, settings)?;
-    let ends = Ends::new(&settings.kafka, &group, running.input.places()?)?;
+    let ends = Ends::new(&settings.kafka, &group, places)?;
     running.work(shutdown, &ends)?;
     // Another backend may go on from what it says.
     running.progress_at = None;
@@ -193,7 +202,7 @@ fn random() -> u64 {
 
 struct Running<'a> {
     job: Job,
-    input: Input,
+    input: Live<'a>,
     output: Output,
     state: StateDir,
     settings: &'a JobRunSettings,
@@ -243,7 +252,7 @@ impl Running<'_> {
             self.laps.end(self.job.name());
             if let Some(known) = ends.after(looked) {
                 looked = Some(known.asked);
-                self.input.know_ends(known.ends);
+                self.input.input.know_ends(known.ends);
                 self.status.looked(self.input.lag(), self.unpublished(), known.asked);
             }
         }
@@ -278,21 +287,22 @@ impl Running<'_> {
             EpochBounds { records_max: self.settings.epoch_records_max, bytes_max: self.settings.epoch_bytes_max };
         let idle = self.idle();
         let gather = self.epoch_at + self.settings.trigger;
-        let messages = self.input.take(Instant::now() + IDLE_WAIT, gather, bounds)?;
+        self.input.join()?;
+        let taken = self.input.take(Instant::now() + IDLE_WAIT, gather, bounds)?;
         self.laps.skip();
         let started = Instant::now();
         let advance = Advance::Live { idle, ended: BTreeSet::new() };
-        if messages.is_empty() && !self.job.would_advance(&advance) {
+        if taken.is_empty() && !self.job.would_advance(&advance) {
             return self.publish_progress();
         }
         self.epoch_at = started;
-        let taken = ranges(&messages);
-        let output = self.job.run(&batches(&self.input, &messages), &advance)?;
+        let ranges = taken.ranges();
+        let output = self.job.run(&taken.batches(&self.input.input), &advance)?;
         self.laps.lap("engine");
-        let name_of = |place: &Place| self.input.source(&place.0).to_owned();
+        let name_of = |place: &Place| self.input.input.source(&place.0).to_owned();
         let entry = EpochEntry {
             epoch: self.job.epoch(),
-            ranges: taken
+            ranges: ranges
                 .iter()
                 .map(|(place, first, last)| Range {
                     source: name_of(place),
@@ -312,15 +322,15 @@ impl Running<'_> {
                 false => transaction.rows_but(rows, |row| given.has(&rows.table, row))?,
             }
         }
-        let mut letters = self.late_letters(&messages, &output, now);
+        let mut letters = letters::late(&taken, &output, self.job.name(), now);
         if self.dead_letters_malformed {
-            letters.extend(self.malformed_letters(&messages, &output, now));
+            letters.extend(letters::malformed(&taken, &output, self.job.name(), now));
         }
         for letter in &letters {
             transaction.own("dead_letters", &letter.dead_letter_id, letter)?;
         }
         let mut offsets = self.input.positions();
-        for ((topic, partition), _, last) in &taken {
+        for ((topic, partition), _, last) in &ranges {
             let next = offsets.entry((topic.clone(), *partition)).or_insert(last + 1);
             *next = (*next).max(last + 1);
         }
@@ -337,13 +347,13 @@ impl Running<'_> {
         // Durable before the commit; the rows are on their way to the broker meanwhile.
         self.state.append(&entry)?;
         self.laps.lap("log");
-        let group = self.input.group()?;
+        let group = self.input.input.group()?;
         transaction.commit(group, &offsets, self.job.epoch(), self.state.mark())?;
         self.laps.lap("commit");
-        let noted: Vec<(Place, i64)> = taken.into_iter().map(|(place, _, last)| (place, last)).collect();
-        let records = messages.len();
-        drop(messages);
-        self.input.note(&noted);
+        let records = taken.len();
+        drop(taken);
+        let noted: Vec<(Place, i64)> = ranges.into_iter().map(|(place, _, last)| (place, last)).collect();
+        self.input.input.note(&noted);
         if publish {
             (self.progress_at, self.progress_counts) = (Some(Instant::now()), counted);
         }
@@ -368,7 +378,7 @@ impl Running<'_> {
         for row in &rows {
             transaction.own("job_progress", &row.table, row)?;
         }
-        transaction.commit(self.input.group()?, &offsets, self.job.epoch(), self.state.mark())?;
+        transaction.commit(self.input.input.group()?, &offsets, self.job.epoch(), self.state.mark())?;
         self.laps.lap("progress");
         (self.progress_at, self.progress_counts) = (Some(Instant::now()), counts_of(&rows));
         self.status.committed(self.job.epoch(), 0, Duration::ZERO);
@@ -381,54 +391,14 @@ impl Running<'_> {
     }
 
     fn progress(&self, now: Timestamp, offsets: &BTreeMap<Place, i64>, took: Duration) -> Vec<TableProgress> {
-        let mut rows = told(&self.job, now, took, offsets, |place| self.input.end(place));
+        let mut rows = told(&self.job, now, took, offsets, |place| self.input.input.end(place));
         rows.iter_mut().for_each(|row| row.trouble.clone_from(&self.trouble));
         rows
     }
 
     fn idle(&self) -> BTreeSet<(String, i32)> {
         let idle = self.input.idle(self.settings.idle_timeout).into_iter();
-        idle.map(|(topic, partition)| (self.input.source(&topic).to_owned(), partition)).collect()
-    }
-
-    fn late_letters(
-        &self,
-        messages: &[millrace_connectors::kafka::rdkafka::message::BorrowedMessage<'_>],
-        output: &EpochOutput,
-        now: Timestamp,
-    ) -> Vec<millrace_model::dead_letter::DeadLetter> {
-        if output.late.is_empty() {
-            return Vec::new();
-        }
-        let starts = batch_starts(messages);
-        let late = output.late.iter().map(|late| {
-            let message = &messages[starts[late.batch] + late.record];
-            as_late(dead_letter(message, self.job.name(), Some(&late.table), now), late)
-        });
-        late.collect()
-    }
-
-    fn malformed_letters(
-        &self,
-        messages: &[millrace_connectors::kafka::rdkafka::message::BorrowedMessage<'_>],
-        output: &EpochOutput,
-        now: Timestamp,
-    ) -> Vec<millrace_model::dead_letter::DeadLetter> {
-        if output.malformed.is_empty() {
-            return Vec::new();
-        }
-        let starts = batch_starts(messages);
-        let malformed = output.malformed.iter().map(|found| {
-            let message = &messages[starts[found.batch] + found.record];
-            let mut letter = dead_letter(message, self.job.name(), None, now);
-            letter.kind = "malformed".into();
-            letter.code = found.malformed.code.name().into();
-            letter.reason = found.malformed.in_words();
-            letter.field = found.malformed.field.clone();
-            letter.event_time = found.malformed.event_time;
-            letter
-        });
-        malformed.collect()
+        idle.map(|(topic, partition)| (self.input.input.source(&topic).to_owned(), partition)).collect()
     }
 
     /// Reads static tables again whose interval has passed. A table that cannot be read now keeps its last rows.
@@ -484,13 +454,4 @@ fn told(
         }
     }
     rows
-}
-
-/// A dead letter of a late record.
-fn as_late(mut letter: DeadLetter, late: &LateRecord) -> DeadLetter {
-    letter.kind = "late".into();
-    letter.code = "late".into();
-    letter.reason = format!("every window it belongs to in {} had closed by {}", late.table, late.watermark);
-    letter.watermark = Some(late.watermark);
-    letter
 }

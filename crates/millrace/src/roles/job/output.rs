@@ -212,27 +212,27 @@ pub(crate) struct Received<'a> {
     pub(crate) headers: Vec<DeadLetterHeader>,
 }
 
-/// A dead letter of a record: its bytes, its place, and when it came.
-pub(crate) fn dead_letter(message: &BorrowedMessage<'_>, job: &str, table: Option<&str>, now: Timestamp) -> DeadLetter {
-    let of_message = message.headers().into_iter().flat_map(|headers| (0..headers.count()).map(|at| headers.get(at)));
-    let headers = of_message.map(|header| DeadLetterHeader {
-        name: header.key.to_owned(),
-        value_base64: header.value.map(|value| BASE64.encode(value)),
-    });
-    let received = Received {
+/// A record of a consumer.
+pub(crate) fn received<'a>(message: &'a BorrowedMessage<'_>) -> Received<'a> {
+    let headers = message.headers().into_iter().flat_map(Headers::iter);
+    Received {
         topic: message.topic(),
         partition: message.partition(),
         offset: message.offset(),
         time: message.timestamp().to_millis().map(Timestamp::from_millis),
         key: message.key(),
         value: message.payload(),
-        headers: headers.collect(),
-    };
-    dead_letter_of(received, job, table, now)
+        headers: headers
+            .map(|header| DeadLetterHeader {
+                name: header.key.to_owned(),
+                value_base64: header.value.map(|value| BASE64.encode(value)),
+            })
+            .collect(),
+    }
 }
 
-/// The same, of a record from anywhere.
-pub(crate) fn dead_letter_of(received: Received<'_>, job: &str, table: Option<&str>, now: Timestamp) -> DeadLetter {
+/// A dead letter of a record: its bytes, its place, and when it came.
+pub(crate) fn dead_letter(received: Received<'_>, job: &str, table: Option<&str>, now: Timestamp) -> DeadLetter {
     let Received { topic, partition, offset, time, key, value, mut headers } = received;
     if let Some(length) = value.map(<[u8]>::len).filter(|length| *length > KEPT_BYTES_MAX) {
         let value_base64 = Some(BASE64.encode(length.to_string()));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millrace_connectors::http::{HttpClient, Method};
 use millrace_connectors::kafka::rdkafka::Message;
@@ -88,8 +88,16 @@ pub(super) fn documents(url: &str, tables: &[String]) -> Rows {
     let client = HttpClient::new(url, None).expect("an address");
     let ask = |method: Method, path: &str, body: &Value| {
         let headers = [("content-type", "application/json")];
-        let sent = client.send(method, path, &headers, body.to_string().into_bytes(), PATIENCE);
-        let answer = runtime.block_on(sent).expect("an answer");
+        let began = Instant::now();
+        let answer = loop {
+            let sent = client.send(method.clone(), path, &headers, body.to_string().into_bytes(), PATIENCE);
+            let answer = runtime.block_on(sent).expect("an answer");
+            // The server's memory is full for a moment: it says that it is, and takes the same request later.
+            if answer.status != 429 || began.elapsed() > PATIENCE {
+                break answer;
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        };
         assert!(answer.status < 300, "{path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
         serde_json::from_slice::<Value>(&answer.body).expect("JSON")
     };

@@ -34,8 +34,9 @@ use millrace_model::Timestamp;
 use millrace_model::progress::TableProgress;
 
 use super::input::{EpochBounds, Input, Place, batches, ranges};
-use super::output::{Output, Received, dead_letter, dead_letter_of};
-use super::{JobError, JobRunSettings, PROGRESS_INTERVAL, as_late, group_of, random, recovery, told, topic_of};
+use super::letters::as_late;
+use super::output::{Output, Received, dead_letter, received};
+use super::{JobError, JobRunSettings, PROGRESS_INTERVAL, group_of, random, recovery, told, topic_of};
 use crate::history::epochs::{EpochLimits, PastEpoch, Watched};
 use crate::history::records::{self, PastPlace};
 use begin::Begin;
@@ -282,7 +283,7 @@ impl Running<'_> {
             None => Vec::new(),
             Some(wait) => {
                 self.input.refresh_ends(super::ENDS_INTERVAL)?;
-                let silent = self.input.idle(self.settings.idle_timeout).into_iter();
+                let silent = self.input.idle(self.settings.idle_timeout, &self.input.positions()).into_iter();
                 idle.extend(silent.map(|(topic, partition)| (self.input.source(&topic).to_owned(), partition)));
                 let bounds = EpochBounds {
                     records_max: self.settings.epoch_records_max,
@@ -345,7 +346,7 @@ impl Running<'_> {
             if late.batch >= of_past {
                 let before: usize = records[of_past..late.batch].iter().map(|batch| batch.records.len()).sum();
                 let message = &messages[before + late.record];
-                return as_late(dead_letter(message, self.job.name(), Some(&late.table), now), late);
+                return as_late(dead_letter(received(message), self.job.name(), Some(&late.table), now), late);
             }
             let (batch, found) = (&records[late.batch], &records[late.batch].records[late.record]);
             let of_source = |lane: &&PastPlace| lane.source == batch.source;
@@ -360,7 +361,7 @@ impl Running<'_> {
                 // The lake does not keep them.
                 headers: Vec::new(),
             };
-            as_late(dead_letter_of(received, self.job.name(), Some(&late.table), now), late)
+            as_late(dead_letter(received, self.job.name(), Some(&late.table), now), late)
         };
         given.late.iter().map(letter).collect()
     }
@@ -374,7 +375,7 @@ impl Running<'_> {
         self.input.refresh_ends(Duration::ZERO)?;
         let began = Instant::now();
         // What does not come in time is read live.
-        while self.input.lag() > 0 && began.elapsed() < OWN_RESULTS_MAX {
+        while self.input.lag(&self.input.positions()) > 0 && began.elapsed() < OWN_RESULTS_MAX {
             self.epoch(&PastEpoch::default(), Some(self.settings.trigger))?;
             self.commit_when_due(true)?;
             self.input.refresh_ends(Duration::ZERO)?;
