@@ -11,6 +11,7 @@ use datafusion::common::Result;
 use super::GroupState;
 use super::row_bytes::{ByteList, RowBytes};
 use super::rows::{foreign_state, same_kind, valid_rows};
+use crate::operator::saved::Saved;
 
 /// The values of each group, as bytes.
 pub(super) struct CollectList {
@@ -28,6 +29,17 @@ pub(super) fn list_of(value_type: &DataType) -> DataType {
 pub(super) fn list_array(values: ArrayRef, lengths: impl IntoIterator<Item = usize>) -> Result<ArrayRef> {
     let field = Arc::new(Field::new_list_field(values.data_type().clone(), true));
     Ok(Arc::new(ListArray::try_new(field, OffsetBuffer::from_lengths(lengths), values, None)?))
+}
+
+/// The column of these lists, made when it is asked for.
+pub(super) fn saved_behind(lists: Vec<ByteList>, encoding: &RowBytes) -> Result<Saved> {
+    let encoding = RowBytes::new(encoding.value_type())?;
+    Ok(Saved::Behind(Box::new(move || Ok(vec![lists_of(&encoding, &lists.iter().collect::<Vec<_>>())?]))))
+}
+
+/// The array of these lists.
+pub(super) fn lists_of(encoding: &RowBytes, lists: &[&ByteList]) -> Result<ArrayRef> {
+    list_array(encoding.decode(lists.iter().flat_map(|list| list.iter()))?, lists.iter().map(|list| list.len()))
 }
 
 /// A saved column of lists, checked to hold values of this type.
@@ -94,12 +106,16 @@ impl GroupState for CollectList {
     }
 
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let lists = || groups.iter().map(|&group| &self.lists[group as usize]);
-        list_array(self.encoding.decode(lists().flat_map(ByteList::iter))?, lists().map(ByteList::len))
+        let lists: Vec<&ByteList> = groups.iter().map(|&group| &self.lists[group as usize]).collect();
+        lists_of(&self.encoding, &lists)
     }
 
     fn save(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.evaluate(groups)?])
+    }
+
+    fn save_behind(&self, groups: &[u32]) -> Result<Saved> {
+        saved_behind(groups.iter().map(|&group| self.lists[group as usize].clone()).collect(), &self.encoding)
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {

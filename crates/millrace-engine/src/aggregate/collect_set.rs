@@ -9,9 +9,10 @@ use datafusion::common::Result;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::GroupState;
-use super::collect_list::{flat_rows, list_array, list_of, saved_lists};
+use super::collect_list::{flat_rows, list_of, lists_of, saved_behind, saved_lists};
 use super::row_bytes::{ByteList, RowBytes};
 use super::rows::{same_kind, valid_rows};
+use crate::operator::saved::Saved;
 
 /// Up to this many values are searched one by one; more get a hash table.
 const SEARCHED_VALUES_MAX: usize = 8;
@@ -110,12 +111,16 @@ impl GroupState for CollectSet {
     }
 
     fn evaluate(&self, groups: &[u32]) -> Result<ArrayRef> {
-        let lists = || groups.iter().map(|&group| &self.sets[group as usize].values);
-        list_array(self.encoding.decode(lists().flat_map(ByteList::iter))?, lists().map(ByteList::len))
+        let lists: Vec<&ByteList> = groups.iter().map(|&group| &self.sets[group as usize].values).collect();
+        lists_of(&self.encoding, &lists)
     }
 
     fn save(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.evaluate(groups)?])
+    }
+
+    fn save_behind(&self, groups: &[u32]) -> Result<Saved> {
+        saved_behind(groups.iter().map(|&group| self.sets[group as usize].values.clone()).collect(), &self.encoding)
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {

@@ -12,6 +12,7 @@ use super::GroupState;
 use super::kept_values::KeptValues;
 use super::order_keys::Extremes;
 use super::rows::{foreign_state, same_kind};
+use crate::operator::saved::Saved;
 
 /// The extreme y of each group, and the x it came with.
 pub(super) struct ExtremeBy {
@@ -69,6 +70,11 @@ impl GroupState for ExtremeBy {
 
     fn save(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(vec![self.kept.values(groups)?, self.extremes.values(groups)?])
+    }
+
+    fn save_behind(&self, groups: &[u32]) -> Result<Saved> {
+        let (kept, extremes) = (self.kept.values_behind(groups)?, self.extremes.values(groups)?);
+        Ok(Saved::Behind(Box::new(move || Ok(vec![kept()?, extremes]))))
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {

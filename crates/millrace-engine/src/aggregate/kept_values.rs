@@ -96,6 +96,28 @@ impl KeptValues {
         }))
     }
 
+    /// The same, made when it is asked for: only the bytes are copied now.
+    ///
+    /// # Errors
+    /// Internal only.
+    pub(super) fn values_behind(&self, groups: &[u32]) -> Result<impl FnOnce() -> Result<ArrayRef> + Send + use<>> {
+        let encoding = RowBytes::new(self.encoding.value_type())?;
+        let values = groups.iter().map(|&group| self.values[group as usize].as_slice());
+        let lengths: Vec<usize> = values.clone().map(<[u8]>::len).collect();
+        let mut bytes = Vec::with_capacity(lengths.iter().sum());
+        values.for_each(|value| bytes.extend_from_slice(value));
+        Ok(move || {
+            let mut rest = bytes.as_slice();
+            encoding.decode(lengths.iter().map(|length| match rest.split_at(*length) {
+                ([], _) => encoding.null(),
+                (value, after) => {
+                    rest = after;
+                    value
+                }
+            }))
+        })
+    }
+
     pub(super) fn value_type(&self) -> &DataType {
         self.encoding.value_type()
     }

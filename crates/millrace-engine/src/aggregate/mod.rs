@@ -45,6 +45,7 @@ use arrow_array::ArrayRef;
 use arrow_schema::DataType;
 use datafusion::common::Result;
 
+use crate::operator::saved::Saved;
 pub(crate) use factory::group_state;
 pub(crate) use udaf::aggregate_udfs;
 
@@ -92,6 +93,14 @@ pub(crate) trait GroupState: Send {
     /// # Errors
     /// Internal only.
     fn save(&self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
+
+    /// The same, quickly: what takes long is done when the columns are asked for, on whatever thread, and is as it was now.
+    ///
+    /// # Errors
+    /// Internal only.
+    fn save_behind(&self, groups: &[u32]) -> Result<Saved> {
+        self.save(groups).map(Saved::Now)
+    }
 
     /// Sets the state of these groups from what [`save`](Self::save) gave.
     ///

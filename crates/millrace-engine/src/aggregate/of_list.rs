@@ -16,6 +16,7 @@ use datafusion::common::{Result, ScalarValue};
 use super::GroupState;
 use super::collect_list::{CollectList, list_array};
 use super::rows::same_kind;
+use crate::operator::saved::Saved;
 
 /// What is made of the values.
 #[derive(Clone, Debug)]
@@ -151,6 +152,10 @@ impl GroupState for OfList {
 
     fn save(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         self.values.save(groups)
+    }
+
+    fn save_behind(&self, groups: &[u32]) -> Result<Saved> {
+        self.values.save_behind(groups)
     }
 
     fn load(&mut self, groups: &[u32], columns: &[ArrayRef]) -> Result<()> {

@@ -2,6 +2,8 @@
 //!
 //! The bytes are arrow-row's: they order as the values do (nulls first), and equal values have equal bytes.
 
+use std::sync::Arc;
+
 use arrow_array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow_row::{RowConverter, RowParser, Rows, SortField};
 use arrow_schema::DataType;
@@ -63,23 +65,27 @@ impl RowBytes {
     }
 }
 
-/// Values of one group in one allocation, in order of arrival: each its length, then its bytes.
+/// Values of one group in one allocation, in order of arrival: each its length, then its bytes. A clone shares them until one
+/// of the two changes: that is how a snapshot keeps a list as it was.
 #[derive(Default, Clone)]
 pub(super) struct ByteList {
-    bytes: Vec<u8>,
+    bytes: Option<Arc<Vec<u8>>>,
     len: u32,
 }
 
 /// Bytes before each value.
 const LENGTH_BYTES: usize = size_of::<u32>();
+/// Bytes of what is shared beside the values: two counts, and where they are.
+const SHARED_BYTES: usize = 2 * size_of::<usize>() + size_of::<Vec<u8>>();
 
 impl ByteList {
     /// Appends a value; gives its place, for [`at`](Self::at).
     pub(super) fn push(&mut self, value: &[u8]) -> u32 {
         let fits = "a group's values stay under the job's memory limit, far below 4 GiB";
-        let place = u32::try_from(self.bytes.len()).expect(fits);
-        self.bytes.extend_from_slice(&u32::try_from(value.len()).expect(fits).to_ne_bytes());
-        self.bytes.extend_from_slice(value);
+        let bytes = Arc::make_mut(self.bytes.get_or_insert_default());
+        let place = u32::try_from(bytes.len()).expect(fits);
+        bytes.extend_from_slice(&u32::try_from(value.len()).expect(fits).to_ne_bytes());
+        bytes.extend_from_slice(value);
         self.len += 1;
         place
     }
@@ -90,7 +96,11 @@ impl ByteList {
 
     /// The value that was pushed to this place.
     pub(super) fn at(&self, place: u32) -> &[u8] {
-        first_value(&self.bytes[place as usize..]).0
+        first_value(&self.bytes()[place as usize..]).0
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref().map_or(&[], |bytes| bytes.as_slice())
     }
 
     /// The place after this one.
@@ -99,7 +109,7 @@ impl ByteList {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.bytes.as_slice();
+        let mut rest = self.bytes();
         std::iter::from_fn(move || {
             if rest.is_empty() {
                 return None;
@@ -112,13 +122,17 @@ impl ByteList {
 
     /// Appends all of another list.
     pub(super) fn append(&mut self, other: &ByteList) {
-        self.bytes.extend_from_slice(&other.bytes);
+        if self.len == 0 {
+            self.clone_from(other);
+            return;
+        }
+        Arc::make_mut(self.bytes.get_or_insert_default()).extend_from_slice(other.bytes());
         self.len += other.len;
     }
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.as_ref().map_or(0, |bytes| bytes.capacity() + SHARED_BYTES)
     }
 }
 

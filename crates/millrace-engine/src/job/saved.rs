@@ -11,9 +11,10 @@ use super::account::Account;
 use super::table::Table;
 use super::watermark::EventTimes;
 use crate::error::EngineError;
+use crate::operator::saved::SavedBatch;
 
 impl Job {
-    /// The state as named batches, and the numbers that go with it.
+    /// The state as named batches, and the numbers that go with it. What takes long is left to whoever makes the batches.
     pub(crate) fn save(&self) -> Result<SavedJob, EngineError> {
         let failed = |error: DataFusionError| EngineError::State {
             job: self.name.clone(),
@@ -25,7 +26,7 @@ impl Job {
             batches.extend(saved.map(|(at, batch)| (part_name(&table.contract.name, at), batch)));
         }
         for source in &self.sources {
-            if let Some(batch) = source.save().map_err(failed)? {
+            if let Some(batch) = source.save() {
                 batches.push((format!("source {}", source.name()), batch));
             }
         }
@@ -61,7 +62,11 @@ impl Job {
         let head = saved.head;
         self.epoch = head.epoch;
         self.times.restore(head.times);
-        let mut batches: BTreeMap<String, RecordBatch> = saved.batches.into_iter().collect();
+        let made = saved.batches.into_iter().map(|(what, batch)| match batch.make() {
+            Ok(batch) => Ok((what, batch)),
+            Err(error) => Err(failed(&what, error)),
+        });
+        let mut batches: BTreeMap<String, RecordBatch> = made.collect::<Result<_, _>>()?;
         for table in &mut self.tables {
             let table_name = table.contract.name.clone();
             let numbers = head.tables.iter().find(|numbers| numbers.table == table_name);
@@ -100,7 +105,7 @@ fn part_name(table: &str, at: usize) -> String {
 /// A job's state outside its memory.
 pub(crate) struct SavedJob {
     pub(crate) head: SavedHead,
-    pub(crate) batches: Vec<(String, RecordBatch)>,
+    pub(crate) batches: Vec<(String, SavedBatch)>,
 }
 
 /// The small part of a saved job.

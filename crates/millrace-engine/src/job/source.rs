@@ -19,6 +19,7 @@ use super::{JobSettings, MalformedRecord, SourceBatch, record_number};
 use crate::error::EngineError;
 use crate::operator::NO_WATERMARK;
 use crate::operator::dedup::{Deduplicator, event_times};
+use crate::operator::saved::SavedBatch;
 use crate::plan::SourcePlan;
 use crate::plan::record_number_field;
 use crate::plan::slot::Slot;
@@ -148,7 +149,8 @@ impl Source {
             };
             counts.malformed = (malformed.len() - before) as u64;
             from += same;
-            let rows = rows.and_then(|(rows, numbers)| self.partition_rows(partition, rows, numbers, times, &mut counts));
+            let rows =
+                rows.and_then(|(rows, numbers)| self.partition_rows(partition, rows, numbers, times, &mut counts));
             self.batches.extend(rows.map_err(|error| EngineError::Expression {
                 table: self.name().to_owned(),
                 message: error.strip_backtrace(),
@@ -241,8 +243,8 @@ impl Source {
         self.dedup.as_ref().map_or(0, Deduplicator::bytes)
     }
 
-    pub(crate) fn save(&self) -> Result<Option<RecordBatch>> {
-        self.dedup.as_ref().map(Deduplicator::save).transpose()
+    pub(crate) fn save(&self) -> Option<SavedBatch> {
+        self.dedup.as_ref().map(Deduplicator::save)
     }
 
     pub(crate) fn load(&mut self, saved: &RecordBatch, secret: (u64, u64)) -> Result<()> {

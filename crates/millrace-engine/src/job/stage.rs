@@ -19,6 +19,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use futures::TryStreamExt;
 
+use crate::operator::saved::SavedBatch;
 use crate::operator::{Give, NO_RECORD, NO_WATERMARK};
 use crate::plan::event_time::held_back;
 use crate::plan::{Stage, StageOperator};
@@ -112,10 +113,10 @@ pub(crate) fn bytes(stage: &Stage) -> usize {
 }
 
 /// The state: one batch, two of a join.
-pub(crate) fn save(stage: &Stage) -> Result<Vec<RecordBatch>> {
+pub(crate) fn save(stage: &Stage) -> Result<Vec<SavedBatch>> {
     match &stage.operator {
         StageOperator::Aggregate { operator, .. } => Ok(vec![operator.save()?]),
-        StageOperator::Join(join) => join.save(),
+        StageOperator::Join(join) => Ok(join.save()),
     }
 }
 

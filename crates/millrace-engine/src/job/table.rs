@@ -22,6 +22,7 @@ use super::stage::{self, Move, run};
 use super::{LateRecord, SourceBatch, TableNumbers, TableRows, TableSources, batch_and_record};
 use crate::error::EngineError;
 use crate::operator::NO_WATERMARK;
+use crate::operator::saved::SavedBatch;
 use crate::plan::{RECORD_NUMBER, Stage, StreamRef, TablePlan, TableState};
 use crate::sql::OutputMode;
 
@@ -207,7 +208,7 @@ impl Table {
     }
 
     /// The state of its operators, in order, in parts.
-    pub(crate) fn save(&self) -> Result<Vec<RecordBatch>> {
+    pub(crate) fn save(&self) -> Result<Vec<SavedBatch>> {
         let saved = self.stages.iter().map(stage::save).collect::<Result<Vec<_>>>()?;
         Ok(saved.into_iter().flatten().collect())
     }

@@ -10,6 +10,7 @@ use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::keys::{KeyCodec, KeyRows, KeyTable};
+use super::saved::Saved;
 use crate::aggregate::GroupState;
 
 /// One aggregate of a SELECT: `sum(amount) FILTER (WHERE …)`.
@@ -162,12 +163,8 @@ impl States {
         fields
     }
 
-    pub(crate) fn save(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
-        let mut columns = Vec::new();
-        for state in &self.0 {
-            columns.extend(state.save(groups)?);
-        }
-        Ok(columns)
+    pub(crate) fn save(&self, groups: &[u32]) -> Result<Vec<Saved>> {
+        self.0.iter().map(|state| state.save_behind(groups)).collect()
     }
 
     /// Sets the states of these groups from saved columns.
@@ -217,10 +214,10 @@ impl GroupTable {
     }
 
     /// Fields and columns of these groups' keys and states.
-    pub(crate) fn save(&self, grouping: &Grouping, groups: &[u32]) -> Result<(Vec<FieldRef>, Vec<ArrayRef>)> {
+    pub(crate) fn save(&self, grouping: &Grouping, groups: &[u32]) -> Result<(Vec<FieldRef>, Vec<Saved>)> {
         let mut fields = grouping.saved_key_fields();
         fields.extend(self.states.saved_fields(grouping));
-        let mut columns = self.key_columns(grouping, groups)?;
+        let mut columns = vec![Saved::Now(self.key_columns(grouping, groups)?)];
         columns.extend(self.states.save(groups)?);
         Ok((fields, columns))
     }

@@ -5,6 +5,7 @@
 use arrow_array::RecordBatch;
 use datafusion::common::Result;
 
+use super::saved::SavedBatch;
 use super::{Give, NO_WATERMARK, Operator};
 
 /// Another operator, in complete mode.
@@ -43,7 +44,7 @@ impl Operator for CompleteOperator {
         self.inner.bytes()
     }
 
-    fn save(&self) -> Result<RecordBatch> {
+    fn save(&self) -> Result<SavedBatch> {
         self.inner.save()
     }
 

@@ -18,6 +18,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::NO_WATERMARK;
 use super::keys::KeyCodec;
+use super::saved::SavedBatch;
 
 /// Remembers ids of one source topic.
 pub(crate) struct Deduplicator {
@@ -84,17 +85,18 @@ impl Deduplicator {
         self.seen.capacity() * 33 + self.seen.len() * 20
     }
 
-    pub(crate) fn save(&self) -> Result<RecordBatch> {
-        let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(
-            self.seen.keys().map(|id| Some(id.to_le_bytes())),
-            16,
-        )?;
-        let until = Int64Array::from_iter_values(self.seen.values().copied());
+    pub(crate) fn save(&self) -> SavedBatch {
         let schema = Schema::new(vec![
             Field::new("id", DataType::FixedSizeBinary(16), true),
             Field::new("until", DataType::Int64, false),
         ]);
-        Ok(RecordBatch::try_new(Arc::new(schema), vec![Arc::new(ids), Arc::new(until)])?)
+        let seen: Vec<(u128, i64)> = self.seen.iter().map(|(id, until)| (*id, *until)).collect();
+        SavedBatch::behind(&Arc::new(schema), seen.len(), move || {
+            let ids = seen.iter().map(|(id, _)| Some(id.to_le_bytes()));
+            let ids = FixedSizeBinaryArray::try_from_sparse_iter_with_size(ids, 16)?;
+            let until = Int64Array::from_iter_values(seen.iter().map(|(_, until)| *until));
+            Ok(vec![Arc::new(ids), Arc::new(until)])
+        })
     }
 
     pub(crate) fn load(&mut self, saved: &RecordBatch) -> Result<()> {
@@ -134,7 +136,7 @@ mod tests {
         assert_eq!(push(&mut dedup, &[("a", 0), ("b", 1), ("a", 0)]), [true, true, false]);
         dedup.advance(10 * STEP_MICROS);
         assert_eq!(push(&mut dedup, &[("a", 0), ("c", 9)]), [false, true]);
-        let saved = dedup.save().expect("saved");
+        let saved = dedup.save().make().expect("saved");
         let mut again = Deduplicator::new(&[DataType::Utf8], 10 * STEP_MICROS, (1, 2)).expect("text ids");
         again.load(&saved).expect("loaded");
         for dedup in [&mut dedup, &mut again] {

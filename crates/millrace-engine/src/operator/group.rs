@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use datafusion::common::Result;
 
 use super::calls::{GroupTable, Grouping};
-use super::keys::batch_of;
+use super::saved::SavedBatch;
 use super::{Give, Operator};
 
 /// A running aggregate.
@@ -63,10 +63,10 @@ impl Operator for GroupOperator {
         self.table.bytes()
     }
 
-    fn save(&self) -> Result<RecordBatch> {
+    fn save(&self) -> Result<SavedBatch> {
         let groups = self.table.keys.numbers();
         let (fields, columns) = self.table.save(&self.grouping, &groups)?;
-        batch_of(&fields, columns, groups.len())
+        Ok(SavedBatch::new(fields, columns, groups.len()))
     }
 
     fn load(&mut self, saved: &RecordBatch) -> Result<()> {

@@ -19,12 +19,15 @@ pub(crate) mod join;
 pub(crate) mod keys;
 pub(crate) mod open_sessions;
 pub(crate) mod pane;
+pub(crate) mod saved;
 pub(crate) mod session;
 pub(crate) mod timed;
 pub(crate) mod window;
 
 use arrow_array::RecordBatch;
 use datafusion::common::Result;
+
+use saved::SavedBatch;
 
 /// The beginning of time: a watermark that has not moved yet closes nothing.
 pub(crate) const NO_WATERMARK: i64 = i64::MIN;
@@ -52,8 +55,8 @@ pub(crate) trait Operator: Send {
     /// Bytes of memory, estimated.
     fn bytes(&self) -> usize;
 
-    /// The whole state as one batch.
-    fn save(&self) -> Result<RecordBatch>;
+    /// The whole state as one batch, which may be made behind.
+    fn save(&self) -> Result<SavedBatch>;
 
     /// Replaces the state by what [`save`](Self::save) gave.
     fn load(&mut self, saved: &RecordBatch) -> Result<()>;

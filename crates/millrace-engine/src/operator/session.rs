@@ -21,8 +21,9 @@ use datafusion::physical_plan::PhysicalExpr;
 use millrace_model::time::parse_interval;
 
 use super::calls::{Grouping, States, evaluate, foreign};
-use super::keys::{KeyTable, batch_of};
+use super::keys::KeyTable;
 use super::open_sessions::{OpenSessions, Session};
+use super::saved::{Saved, SavedBatch};
 use super::window::{record_number_of, record_numbers, times_of, windows_column};
 use super::{Give, NO_WATERMARK, Operator};
 
@@ -188,7 +189,7 @@ impl Operator for SessionOperator {
         self.keys.bytes() + self.states.bytes() + self.open.bytes()
     }
 
-    fn save(&self) -> Result<RecordBatch> {
+    fn save(&self) -> Result<SavedBatch> {
         let open = self.open.all();
         let slots: Vec<u32> = open.iter().map(|session| session.slot).collect();
         let keys = self.grouping.codec.decode(open.iter().map(|session| self.keys.key(session.key)))?;
@@ -200,8 +201,9 @@ impl Operator for SessionOperator {
         fields.extend(self.grouping.saved_key_fields());
         fields.extend(self.states.saved_fields(&self.grouping));
         columns.extend(keys);
-        columns.extend(self.states.save(&slots)?);
-        batch_of(&fields, columns, slots.len())
+        let mut saved = vec![Saved::Now(columns)];
+        saved.extend(self.states.save(&slots)?);
+        Ok(SavedBatch::new(fields, saved, slots.len()))
     }
 
     fn load(&mut self, saved: &RecordBatch) -> Result<()> {

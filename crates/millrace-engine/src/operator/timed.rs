@@ -20,7 +20,7 @@ use datafusion::common::Result;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::calls::{GroupTable, Grouping};
-use super::keys::batch_of;
+use super::saved::{Saved, SavedBatch};
 use super::window::{record_number_of, record_numbers, times_of};
 use super::{Give, NO_WATERMARK, Operator};
 use crate::sql::OutputMode;
@@ -157,12 +157,13 @@ impl Operator for TimedOperator {
         self.table.bytes() + self.times.len() * 9 + self.open.len() * 16
     }
 
-    fn save(&self) -> Result<RecordBatch> {
+    fn save(&self) -> Result<SavedBatch> {
         let groups = self.table.keys.numbers();
         let (mut fields, mut columns) = self.table.save(&self.grouping, &groups)?;
         fields.insert(0, Arc::new(Field::new("time", DataType::Int64, false)));
-        columns.insert(0, Arc::new(Int64Array::from_iter_values(groups.iter().map(|g| self.times[*g as usize]))));
-        batch_of(&fields, columns, groups.len())
+        let times = Int64Array::from_iter_values(groups.iter().map(|g| self.times[*g as usize]));
+        columns.insert(0, Saved::Now(vec![Arc::new(times)]));
+        Ok(SavedBatch::new(fields, columns, groups.len()))
     }
 
     fn load(&mut self, saved: &RecordBatch) -> Result<()> {

@@ -24,8 +24,8 @@ use datafusion::common::Result;
 use datafusion::physical_plan::PhysicalExpr;
 
 use super::calls::{Grouping, States, evaluate, foreign};
-use super::keys::batch_of;
 use super::pane::{Pane, SharedKeys};
+use super::saved::{Saved, SavedBatch};
 use super::{Give, NO_RECORD, NO_WATERMARK, Operator};
 use crate::sql::OutputMode;
 
@@ -320,11 +320,11 @@ impl Operator for WindowOperator {
         self.keys.bytes() + self.panes.values().map(Pane::bytes).sum::<usize>()
     }
 
-    fn save(&self) -> Result<RecordBatch> {
+    fn save(&self) -> Result<SavedBatch> {
         let rows = self.groups();
         let mut starts = Vec::with_capacity(rows);
         let mut keys = Vec::with_capacity(rows);
-        let mut states: Vec<Vec<ArrayRef>> = Vec::with_capacity(self.panes.len() + 1);
+        let mut states: Vec<Vec<Saved>> = Vec::with_capacity(self.panes.len() + 1);
         for (start, pane) in &self.panes {
             starts.resize(starts.len() + pane.len(), *start);
             keys.extend_from_slice(&pane.keys);
@@ -338,11 +338,7 @@ impl Operator for WindowOperator {
         fields.extend(none.saved_fields(&self.grouping));
         let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(starts))];
         columns.extend(self.grouping.codec.decode(keys.iter().map(|key| self.keys.table.key(*key)))?);
-        for at in 0..states[0].len() {
-            let parts: Vec<&dyn Array> = states.iter().map(|columns| columns[at].as_ref()).collect();
-            columns.push(arrow_select::concat::concat(&parts)?);
-        }
-        batch_of(&fields, columns, rows)
+        Ok(SavedBatch::new(fields, vec![Saved::Now(columns), Saved::below_each_other(states)], rows))
     }
 
     fn load(&mut self, saved: &RecordBatch) -> Result<()> {

@@ -181,7 +181,10 @@ impl StateDir {
         let saved = job.save()?;
         self.log.roll(epoch + 1)?;
         let (path, name, life) = (self.path.clone(), self.job.clone(), self.log.life());
-        let write = move || snapshot::write(&path, &name, life, saved).map(|()| epoch);
+        let write = move || {
+            step_back();
+            snapshot::write(&path, &name, life, saved).map(|()| epoch)
+        };
         let thread = std::thread::Builder::new().name(format!("snapshot-{}", self.job));
         self.writing = Some(thread.spawn(write).map_err(io_error("cannot start a thread"))?);
         Ok(())
@@ -220,6 +223,18 @@ impl StateDir {
         Ok(())
     }
 }
+
+/// Lets the threads that take records go first. On Linux a priority is a thread's; elsewhere it would be the process's.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "a snapshot is written at the ordinary priority");
+    }
+}
+
+/// Niceness of the thread that writes a snapshot.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 
 /// Snapshots kept: the newest, and one before it in case that one is torn.
 const SNAPSHOTS_KEPT: usize = 2;

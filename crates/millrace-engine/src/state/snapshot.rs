@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::{io_error, sync_dir};
 use crate::error::EngineError;
 use crate::job::{SavedHead, SavedJob};
+use crate::operator::saved::SavedBatch;
 
 const MAGIC: &[u8; 8] = b"MRSNAP1\n";
 /// What it begins with in every version; the version follows.
 const MAGIC_OF_ALL: &[u8] = b"MRSNAP";
 const VERSION: char = '1';
+
+/// So much is written at a time and made durable: a gigabyte at once would hold up whoever else writes to the disk.
+const SYNCED_BYTES: usize = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -54,8 +58,8 @@ pub(super) fn remove(folder: &Path, epoch: u64) -> Result<(), EngineError> {
     super::log::remove(&file(folder, epoch))
 }
 
-/// Writes a snapshot; durable when this returns. Every batch is let go as soon as it is encoded: the state is in memory
-/// twice, not three times.
+/// Makes and writes a snapshot; durable when this returns. Every batch is let go as soon as it is encoded: the state is in
+/// memory twice, not three times.
 pub(super) fn write(folder: &Path, job: &str, life: u64, saved: SavedJob) -> Result<(), EngineError> {
     let unencoded = |detail: String| EngineError::State {
         job: job.to_owned(),
@@ -64,6 +68,7 @@ pub(super) fn write(folder: &Path, job: &str, life: u64, saved: SavedJob) -> Res
     let SavedJob { head: state, batches } = saved;
     let (mut named, mut streams) = (Vec::new(), Vec::new());
     for (name, batch) in batches {
+        let batch = batch.make().map_err(|error| unencoded(error.strip_backtrace()))?;
         let stream = encode(&batch).map_err(|error| unencoded(error.to_string()))?;
         named.push((name, stream.len()));
         streams.push(stream);
@@ -79,7 +84,12 @@ pub(super) fn write(folder: &Path, job: &str, life: u64, saved: SavedJob) -> Res
         let mut sum = 0;
         for part in [MAGIC.as_slice(), &length, &head].into_iter().chain(streams.iter().map(Vec::as_slice)) {
             sum = crc32c::crc32c_append(sum, part);
-            out.write_all(part)?;
+            for piece in part.chunks(SYNCED_BYTES) {
+                out.write_all(piece)?;
+                if piece.len() == SYNCED_BYTES {
+                    out.sync_data()?;
+                }
+            }
         }
         out.write_all(&sum.to_le_bytes())?;
         out.sync_all()?;
@@ -158,7 +168,7 @@ pub(super) fn read(folder: &Path, epoch: u64) -> Result<SavedJob, EngineError> {
             StreamReader::try_new(stream, None)?.next().transpose()
         };
         let batch = read().map_err(|error| damaged(format!("the state of {name} cannot be read: {error}")))?;
-        batches.extend(batch.map(|batch| (name, batch)));
+        batches.extend(batch.map(|batch| (name, SavedBatch::of(&batch))));
     }
     Ok(SavedJob { head: head.state, batches })
 }

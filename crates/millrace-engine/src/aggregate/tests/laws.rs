@@ -41,8 +41,14 @@ fn same(left: &ArrayRef, right: &ArrayRef) -> bool {
 fn by_panes(case: &Case, panes: &[&[Row]]) -> Box<dyn GroupState> {
     let mut window = case.state(GROUPS);
     for pane in panes {
-        let state = one_pass(case, pane);
-        let saved = state.save(&[2, 0, 1]).expect("a state can be saved");
+        let mut state = one_pass(case, pane);
+        let at_once = state.save(&[2, 0, 1]).expect("a state can be saved");
+        let behind = state.save_behind(&[2, 0, 1]).expect("a state can be saved");
+        // What comes after is not in it, though the columns are only made then.
+        update(state.as_mut(), case, pane, |row| row.group);
+        state.clear(0);
+        let saved = behind.columns().expect("made");
+        assert_eq!(saved, at_once, "{case:?}");
         let types: Vec<DataType> = saved.iter().map(|column| column.data_type().clone()).collect();
         assert_eq!(types, state.saved_types(), "{case:?}");
         let mut loaded = case.state(GROUPS + 1);

@@ -26,6 +26,7 @@ use datafusion::physical_plan::PhysicalExpr;
 use super::NO_WATERMARK;
 use super::calls::evaluate;
 use super::keys::{KeyCodec, KeyTable};
+use super::saved::{Saved, SavedBatch};
 use super::window::{record_number_of, record_numbers, times_of};
 use crate::plan::event_time::held_back;
 use side::{NONE, NewEntry, Side, batch_with};
@@ -300,16 +301,16 @@ impl JoinOperator {
         self.keys.bytes() + self.sides.iter().map(Side::bytes).sum::<usize>()
     }
 
-    /// The rows of both inputs, and whether each has found a partner.
-    pub(crate) fn save(&self) -> Result<Vec<RecordBatch>> {
+    /// The rows of both inputs, and whether each has found a partner; made behind.
+    pub(crate) fn save(&self) -> Vec<SavedBatch> {
         let one = |side: &Side| {
             let living = side.living();
-            let mut fields: Vec<Field> = side.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
-            fields.push(Field::new("matched", DataType::Boolean, false));
-            let mut columns = side.gather(&living)?;
+            let mut fields = side.schema().fields().to_vec();
+            fields.push(Arc::new(Field::new("matched", DataType::Boolean, false)));
+            let found = side.found(&living);
             let matched: BooleanArray = living.iter().map(|entry| Some(side.entry(*entry).matched)).collect();
-            columns.push(Arc::new(matched));
-            batch_with(&Arc::new(Schema::new(fields)), columns, living.len())
+            let columns = vec![Saved::Behind(Box::new(move || found.columns())), Saved::Now(vec![Arc::new(matched)])];
+            SavedBatch::new(fields, columns, living.len())
         };
         self.sides.iter().map(one).collect()
     }

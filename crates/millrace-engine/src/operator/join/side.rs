@@ -162,33 +162,25 @@ impl Side {
 
     /// The columns of these entries' rows.
     pub(super) fn gather(&self, entries: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.found(entries).columns()
+    }
+
+    /// Where the rows of these entries are.
+    pub(super) fn found(&self, entries: &[u32]) -> Found {
         // Segments in use by these rows, numbered densely.
         let mut dense: Vec<Option<usize>> = vec![None; self.segments.len()];
-        let mut used: Vec<&Segment> = Vec::new();
+        let mut segments: Vec<Vec<ArrayRef>> = Vec::new();
         let mut places = Vec::with_capacity(entries.len());
         for entry in entries {
             let Entry { segment, row, .. } = self.entries[*entry as usize];
             let Some(found) = self.segments[segment as usize].as_ref() else { continue };
             let at = *dense[segment as usize].get_or_insert_with(|| {
-                used.push(found);
-                used.len() - 1
+                segments.push(found.columns.clone());
+                segments.len() - 1
             });
             places.push((at, row as usize));
         }
-        let columns = 0..self.schema.fields().len();
-        if let [one] = used.as_slice() {
-            let rows = UInt32Array::from_iter_values(places.iter().map(|(_, row)| *row as u32));
-            return columns.map(|column| Ok(take(&one.columns[column], &rows, None)?)).collect();
-        }
-        columns
-            .map(|column| {
-                if used.is_empty() {
-                    return Ok(arrow_array::new_empty_array(self.schema.field(column).data_type()));
-                }
-                let arrays: Vec<&dyn Array> = used.iter().map(|segment| segment.columns[column].as_ref()).collect();
-                Ok(interleave(&arrays, &places)?)
-            })
-            .collect()
+        Found { schema: Arc::clone(&self.schema), segments, places }
     }
 
     /// Entries that can find no partner any more.
@@ -321,6 +313,34 @@ impl Side {
     pub(super) fn living(&self) -> Vec<u32> {
         let segments = self.order.iter().filter_map(|number| self.segments[*number as usize].as_ref());
         segments.flat_map(|segment| &segment.entries).copied().filter(|entry| *entry != NONE).collect()
+    }
+}
+
+/// Rows in segments, which stay as they are.
+pub(super) struct Found {
+    schema: SchemaRef,
+    segments: Vec<Vec<ArrayRef>>,
+    /// Segment and row.
+    places: Vec<(usize, usize)>,
+}
+
+impl Found {
+    /// Their columns.
+    pub(super) fn columns(&self) -> Result<Vec<ArrayRef>> {
+        let columns = 0..self.schema.fields().len();
+        if let [one] = self.segments.as_slice() {
+            let rows = UInt32Array::from_iter_values(self.places.iter().map(|(_, row)| *row as u32));
+            return columns.map(|column| Ok(take(&one[column], &rows, None)?)).collect();
+        }
+        columns
+            .map(|column| {
+                if self.segments.is_empty() {
+                    return Ok(arrow_array::new_empty_array(self.schema.field(column).data_type()));
+                }
+                let arrays: Vec<&dyn Array> = self.segments.iter().map(|segment| segment[column].as_ref()).collect();
+                Ok(interleave(&arrays, &self.places)?)
+            })
+            .collect()
     }
 }
 

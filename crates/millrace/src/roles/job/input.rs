@@ -68,6 +68,11 @@ impl Input {
         })
     }
 
+    /// Calls this when a record may have come after there was none.
+    pub(super) fn when_not_empty(&mut self, call: impl Fn() + Send + Sync + 'static) {
+        self.consumer.set_nonempty_callback(call);
+    }
+
     /// The partitions of all its topics.
     pub(crate) fn places(&self) -> Result<Vec<Place>, KafkaError> {
         let metadata = self

@@ -17,8 +17,8 @@ use super::input::{EpochBounds, Gathered, Input, Place};
 use super::shared::{Bell, Readers, Subscription, Wanted};
 use super::taken::{Run, Taken};
 
-/// Wait for a record of the own consumer while the readers' bell may ring.
-const OWN_WAIT: Duration = Duration::from_millis(5);
+/// Longest wait for the bell: a ring of the own consumer that was swallowed with an event costs no more.
+const BELL_WAIT_MAX: Duration = Duration::from_millis(50);
 
 /// Most records of the own consumer that are taken before the readers are looked at again.
 const OWN_AT_ONCE: usize = 4_096;
@@ -33,7 +33,7 @@ pub(super) struct Live<'a> {
     bell: Arc<Bell>,
 }
 
-/// A topic of the job.
+/// A topic that other jobs read, too.
 struct Topic {
     wanted: Wanted,
     subscription: Subscription,
@@ -47,18 +47,21 @@ impl<'a> Live<'a> {
     /// # Errors
     /// Kafka.
     pub(super) fn new(
-        input: Input,
+        mut input: Input,
         wanted: Vec<Wanted>,
         readers: &'a Readers,
         kafka: &'a ClientSettings,
         group: String,
     ) -> Result<Self, KafkaError> {
         let bell = Arc::new(Bell::default());
+        let of_input = Arc::clone(&bell);
+        input.when_not_empty(move || of_input.ring());
         let come = |wanted: Wanted| {
             let subscription = readers.come(&wanted, &input.next_of(&wanted.topic), &bell, kafka, &group)?;
             Ok(Topic { wanted, subscription, joined: false })
         };
-        let topics = wanted.into_iter().map(come).collect::<Result<_, KafkaError>>()?;
+        let shared = wanted.into_iter().filter(|wanted| readers.is_shared(wanted));
+        let topics = shared.map(come).collect::<Result<_, KafkaError>>()?;
         Ok(Live { input, topics, readers, kafka, group, bell })
     }
 
@@ -72,17 +75,19 @@ impl<'a> Live<'a> {
             let next = self.input.next_of(&topic.wanted.topic);
             let joined = topic.subscription.has_joined(&next)?;
             if topic.joined && !joined {
-                tracing::info!(topic = topic.wanted.topic, group = self.group, "behind the others: it reads for itself");
+                tracing::info!(
+                    topic = topic.wanted.topic,
+                    group = self.group,
+                    "behind the others: it reads for itself"
+                );
                 // Another place, with another reader if it must be.
-                topic.subscription =
-                    self.readers.come(&topic.wanted, &next, &self.bell, self.kafka, &self.group)?;
+                topic.subscription = self.readers.come(&topic.wanted, &next, &self.bell, self.kafka, &self.group)?;
             }
             changed |= topic.joined != joined;
             topic.joined = joined;
         }
         if changed {
-            let own = |place: &Place| self.topics.iter().any(|topic| !topic.joined && topic.wanted.topic == place.0);
-            self.input.read_only(own)?;
+            self.input.read_only(|place| !self.has_joined(&place.0))?;
         }
         Ok(())
     }
@@ -96,7 +101,6 @@ impl<'a> Live<'a> {
         let joined = self.topics.iter().filter(|topic| topic.joined);
         let shared: Vec<(&Topic, BTreeMap<i32, i64>)> =
             joined.map(|topic| (topic, self.input.next_of(&topic.wanted.topic))).collect();
-        let reads_itself = shared.len() < self.topics.len();
         let mut runs = Vec::new();
         let mut own = Gathered::default();
         let (mut records, mut bytes) = (0, 0);
@@ -132,16 +136,20 @@ impl<'a> Live<'a> {
             if wait.is_zero() {
                 break;
             }
-            match reads_itself {
+            match shared.is_empty() {
                 true => {
                     let one = EpochBounds { records_max: own.records + 1, ..left };
-                    self.take_own(&mut own, one, wait.min(OWN_WAIT))?;
+                    self.take_own(&mut own, one, wait)?;
                 }
-                false => self.bell.wait(wait),
+                false => self.bell.wait(wait.min(BELL_WAIT_MAX)),
             }
         }
         runs.extend(own.by_place().into_iter().map(Run::Own));
         Ok(Taken::new(runs))
+    }
+
+    fn has_joined(&self, topic: &str) -> bool {
+        self.topics.iter().any(|known| known.joined && known.wanted.topic == topic)
     }
 
     /// Takes what the own consumer has, waiting for the first record. The client's own events come this way, too.
@@ -150,7 +158,7 @@ impl<'a> Live<'a> {
         while own.records < bounds.records_max && own.bytes < bounds.bytes_max {
             let Some(message) = self.input.poll(wait)? else { return Ok(()) };
             // One that was under way when the topic's reader took over comes from there.
-            if self.topics.iter().any(|topic| !topic.joined && topic.wanted.topic == message.topic()) {
+            if !self.has_joined(message.topic()) {
                 own.push(message);
             }
             wait = Duration::ZERO;

@@ -8,7 +8,7 @@
 //!
 //! A reader begins where the first job that comes stands, with every column that any pipeline of the process needs, and ends
 //! when no job is left. Jobs go through the window at their own pace and keep their own offsets; which of them is where is
-//! decided in [`window`].
+//! decided in [`window`]. A topic that only one job wants, the job reads for itself.
 
 mod chunk;
 mod reading;
@@ -37,8 +37,8 @@ use super::topic_of;
 #[derive(Debug)]
 pub(crate) struct Readers {
     settings: JobSettings,
-    /// What the jobs of this process want of their topics.
-    wanted: Vec<Wanted>,
+    /// What the jobs of this process want of their topics, and how many want it.
+    wanted: Vec<(Wanted, usize)>,
     running: Mutex<Vec<Arc<Reader>>>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    fn ring(&self) {
+    pub(crate) fn ring(&self) {
         *self.rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
     }
@@ -125,14 +125,22 @@ impl Reader {
 impl Readers {
     /// Readers for jobs that read these sources.
     pub(crate) fn new<'a>(sources: impl Iterator<Item = &'a SourcePlan>, settings: JobSettings) -> Arc<Self> {
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut wanted: Vec<(Wanted, usize)> = Vec::new();
         for source in sources.filter_map(Wanted::of) {
-            match wanted.iter_mut().find(|known| known.is_like(&source)) {
-                Some(known) => known.columns.extend(source.columns),
-                None => wanted.push(source),
+            match wanted.iter_mut().find(|(known, _)| known.is_like(&source)) {
+                Some((known, jobs)) => {
+                    known.columns.extend(source.columns);
+                    *jobs += 1;
+                }
+                None => wanted.push((source, 1)),
             }
         }
         Arc::new(Readers { settings, wanted, running: Mutex::default() })
+    }
+
+    /// Do several jobs want this topic?
+    pub(super) fn is_shared(&self, wanted: &Wanted) -> bool {
+        self.wanted.iter().any(|(known, jobs)| *jobs > 1 && known.is_like(wanted))
     }
 
     /// A job comes to a topic: it has read up to these offsets. A reader starts when there is none, in the name of this group.
@@ -149,23 +157,17 @@ impl Readers {
     ) -> Result<Subscription, KafkaError> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|reader| !reader.state().over);
-        let serves = |reader: &&Arc<Reader>| {
-            reader.wanted.is_like(wanted) && reader.wanted.columns.is_superset(&wanted.columns)
-        };
+        let serves =
+            |reader: &&Arc<Reader>| reader.wanted.is_like(wanted) && reader.wanted.columns.is_superset(&wanted.columns);
         let found = running.iter().find(serves).and_then(|reader| Subscription::new(reader, next, bell));
         if let Some(subscription) = found {
             return Ok(subscription);
         }
         let mut all = wanted.clone();
-        let known = self.wanted.iter().filter(|known| known.is_like(wanted));
-        all.columns.extend(known.flat_map(|known| known.columns.iter().cloned()));
-        let state = State {
-            window: Window::new(next.clone()),
-            bells: BTreeMap::new(),
-            jobs: 0,
-            over: false,
-            failed: None,
-        };
+        let known = self.wanted.iter().filter(|(known, _)| known.is_like(wanted));
+        all.columns.extend(known.flat_map(|(known, _)| known.columns.iter().cloned()));
+        let state =
+            State { window: Window::new(next.clone()), bells: BTreeMap::new(), jobs: 0, over: false, failed: None };
         let reader = Arc::new(Reader { wanted: all, state: Mutex::new(state), taken: Condvar::new() });
         let subscription = Subscription::new(&reader, next, bell)
             .ok_or_else(|| KafkaError::new(ErrorKind::Internal, "a new reader is over"))?;
@@ -205,7 +207,8 @@ impl Subscription {
     pub(super) fn has_joined(&self, next: &BTreeMap<i32, i64>) -> Result<bool, KafkaError> {
         let mut state = self.reader.state();
         if state.over {
-            let text = || (ErrorKind::Unavailable, format!("the reader of topic `{}` has ended", self.reader.wanted.topic));
+            let text =
+                || (ErrorKind::Unavailable, format!("the reader of topic `{}` has ended", self.reader.wanted.topic));
             let (kind, text) = state.failed.clone().unwrap_or_else(text);
             return Err(KafkaError::new(kind, text));
         }

@@ -41,7 +41,13 @@ fn at(offsets: &[i64]) -> BTreeMap<i32, i64> {
 }
 
 /// Takes what is there, and goes on behind it.
-fn taken(window: &mut Window, id: u64, next: &mut BTreeMap<i32, i64>, records_max: usize, now: Instant) -> Vec<(i32, i64)> {
+fn taken(
+    window: &mut Window,
+    id: u64,
+    next: &mut BTreeMap<i32, i64>,
+    records_max: usize,
+    now: Instant,
+) -> Vec<(i32, i64)> {
     let mut all = Vec::new();
     while let Some(slice) = window.take(id, &*next, records_max, ALL, now) {
         assert!(slice.len() <= records_max, "no more than asked for");

@@ -88,7 +88,8 @@ impl Window {
 
     /// A job comes; it reads for itself until it [joins](Self::join).
     pub(super) fn come(&mut self, id: u64, next: &BTreeMap<i32, i64>, now: Instant) {
-        let behind: i64 = next.iter().map(|(p, next)| self.starts.get(p).map_or(0, |start| (start - next).max(0))).sum();
+        let behind: i64 =
+            next.iter().map(|(p, next)| self.starts.get(p).map_or(0, |start| (start - next).max(0))).sum();
         self.cursors.insert(id, Cursor { at: None, since: now, near: behind <= COMING_RECORDS_MAX });
     }
 
