@@ -84,7 +84,7 @@ impl Chunk {
 
     /// Bytes of memory, estimated.
     pub(super) fn memory(&self) -> usize {
-        self.bytes.len() + self.records.len() * size_of::<Kept>() + self.decoded.bytes()
+        self.bytes.capacity() + self.records.capacity() * size_of::<Kept>() + self.decoded.bytes()
     }
 
     /// Some records as the engine takes them.
