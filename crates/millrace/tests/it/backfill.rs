@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use millrace_connectors::kafka::lag::LagProbe;
 use millrace_connectors::kafka::producer::{Outgoing, Producer};
 use millrace_connectors::kafka::rdkafka::admin::{AdminClient, AdminOptions};
 use millrace_connectors::kafka::rdkafka::client::DefaultClientContext;
@@ -15,7 +16,7 @@ use millrace_model::{ColumnType, Contracts, Role, Timestamp};
 use millrace_simulate::{Disorder, Record, Shop, ShopSettings};
 use serde_json::Value;
 
-use crate::support::{PATIENCE, Up, command, workspace};
+use crate::support::{PATIENCE, Up, command, wait_for, workspace};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 /// Event time of the part that is in the lake, and of the part that comes live.
@@ -104,6 +105,17 @@ fn delete(servers: &str, share: f64) {
     let admin: AdminClient<DefaultClientContext> = config.create().expect("a client");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(admin.delete_records(&list, &AdminOptions::new())).expect("deleted");
+}
+
+/// Waits until these groups have committed everything they read: a job stops, and says so, when records go before it has read them.
+fn all_read(servers: &str, groups: &[&str]) {
+    let probe = LagProbe::new(&ClientSettings::new(servers.to_owned()), groups, &SOURCES).expect("a probe");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    wait_for("all is read", || {
+        let lags = runtime.block_on(probe.read()).expect("offsets");
+        let read = |group: &&str| lags.iter().any(|lag| lag.group == *group);
+        (groups.iter().all(read) && lags.iter().all(|lag| lag.records() == 0)).then_some(())
+    });
 }
 
 /// A data folder with settings of its own.
@@ -276,6 +288,7 @@ pub(crate) fn computed_late_or_live(lake: &str, environment: &[(&'static str, St
     late.settings(false);
     let up = late.up(&["inventory"]);
     produce(&up.kafka, &present[..1_000]);
+    all_read(&up.kafka, &["millrace-intake", "millrace-inventory"]);
     delete(&up.kafka, 1.0);
     up.stop();
     let (ok, said) = late.backfill(&["metrics", "--recompute"]);

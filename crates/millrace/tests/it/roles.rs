@@ -129,6 +129,9 @@ fn roles_alone_share_a_cluster_and_a_sink_may_die() {
     // A job runs in one process: the newer fences the older, which says so.
     let newer = start("newer-jobs", &["run", "pipelines/metrics.sql"]);
     wait_for("the older gives the job up", || {
+        // It learns of it when it writes: a shop without records gives it no reason to.
+        let simulate = ["simulate", "--bootstrap-servers", &servers, "--rate", "100", "--for", "1s", "--seed", "3"];
+        said(dir.path(), &simulate);
         let (older, newer) = (others[0].said(), newer.said());
         assert!(!newer.contains("another process has taken over"), "the newer was fenced: {newer}\nthe older: {older}");
         older.contains("another process has taken over").then_some(())
